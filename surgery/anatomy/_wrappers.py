@@ -1,0 +1,33 @@
+"""Wrappers around a model: parallel and compiled ones, and what is inside."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside `DataParallel`, `DistributedDataParallel` or `torch.compile`.
+
+    Targets name the parts of the inner model, so that the same names hold with and
+    without a wrapper.
+    """
+    while True:
+        if isinstance(
+            model, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def is_scripted(module: nn.Module) -> bool:
+    """Whether TorchScript runs this module, so that no Python hook inside it can."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def may_be_iterated(module: nn.Module) -> bool:
+    """Whether it is a plain Sequential, which some models iterate and never call."""
+    return type(module).forward is nn.Sequential.forward
