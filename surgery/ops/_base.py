@@ -1,0 +1,105 @@
+"""What an operation is: a frozen description with one method that does the work.
+
+Output operations act on what comes out of a component while the model runs.
+Parameter operations act on the tensors that a component owns, before it runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from surgery.anatomy import Component
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One moment at which an output operation acts.
+
+    Attributes:
+        component: Where it acts.
+        inputs: What went into the component, positional then keyword, as it was
+            before the component ran. Empty unless the operation wants inputs.
+        batch_size: Number of samples in the model's running forward, if known.
+        seed: Differs from forward to forward and from call to call, but not from
+            variant to variant: differences between variants are not luck.
+        statistic: What was gathered from data for this call, if anything.
+        strict: Whether an operation must fit as it is, without an adapter.
+    """
+
+    component: Component
+    inputs: tuple[Any, ...] = ()
+    batch_size: int | None = None
+    seed: int = 0
+    statistic: AbstractStatistic | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What an output operation puts in a tensor's place, and what a user must know."""
+
+    tensor: Tensor
+    note: str = ""
+
+
+class AbstractStatistic(ABC):
+    """Something about a component's outputs, gathered over data in one pass."""
+
+    @abstractmethod
+    def update(self, output: Tensor, batch_size: int | None) -> None:
+        """Take in the outputs of one call."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Called once after the last batch."""
+
+
+class AbstractOperation(ABC):
+    """What can be done to a component. Subclasses are frozen dataclasses."""
+
+    mode: ClassVar[str]
+
+
+class AbstractOutputOperation(AbstractOperation):
+    """Acts on what comes out of a component."""
+
+    wants_inputs: ClassVar[bool] = False
+    random: ClassVar[bool] = False
+    # Whether all components and calls of one forward draw alike: the same donors.
+    draws_alike: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, output: Tensor, firing: Firing) -> Replacement:
+        """What stands in the place of `output`: same shape, type and device."""
+
+    def statistic(self, component: Component, seed: int) -> AbstractStatistic | None:
+        """A fresh statistic to gather over data first, where the operation has one."""
+        return None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it cannot act before its statistic was gathered."""
+        return False
+
+
+class AbstractParameterOperation(AbstractOperation):
+    """Acts on tensors that a component owns."""
+
+    @abstractmethod
+    def values(
+        self, model: nn.Module, component: Component, seed: int
+    ) -> Mapping[Tensor, AbstractNewValue]:
+        """For each tensor of `component` that changes, how its new value is made."""
+
+
+class AbstractNewValue(ABC):
+    """How the new value of one tensor comes from its present one."""
+
+    @abstractmethod
+    def __call__(self, present: Tensor) -> Tensor:
+        """The new value; never changes `present`."""

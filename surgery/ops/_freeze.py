@@ -1,0 +1,126 @@
+"""Freezing: no gradients and no moving statistics, counted so that it nests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import (
+    _NormBase,  # pyright: ignore[reportPrivateUsage]  # the base of all running norms
+)
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from surgery.anatomy import Component
+from surgery.errors import OperationError
+
+
+@dataclass
+class _Frozen:
+    """A frozen parameter: how often, and what it was like before."""
+
+    count: int
+    requires_grad: bool
+    grad: Tensor | None
+
+
+_TENSORS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_NORMS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+class _HeldInEval:
+    """Stands in for `module.train`: remembers what was asked, keeps eval mode."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.asked = module.training
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        type(self.module).train(self.module, mode)
+        self.asked = mode
+        self.module.training = False
+        return self.module
+
+
+def freeze_component(
+    model: nn.Module, component: Component
+) -> tuple[Callable[[], None], int, bool]:
+    """Freeze a module or a parameter.
+
+    Returns:
+        How to thaw it, how many tensors and norms were frozen, and whether any of them
+        was not frozen before.
+    """
+    owner = model.get_submodule(component.path)
+    parameters = [
+        p
+        for name, p in owner.named_parameters()
+        if component.kind != "parameter" or name == component.part
+    ]
+    norms: list[nn.Module] = []
+    if component.kind != "parameter":
+        norms = [m for m in owner.modules() if _keeps_statistics(m)]
+    if not parameters and not norms:
+        raise OperationError(
+            f"{component} ({type(owner).__name__}) has neither parameters nor running "
+            "statistics: there is nothing to freeze"
+        )
+    changed = any(p.requires_grad for p in parameters) or any(
+        m.training for m in norms
+    )
+    for parameter in parameters:
+        _hold_tensor(parameter)
+    for norm in norms:
+        _hold_norm(norm)
+
+    def undo() -> None:
+        for parameter in parameters:
+            _release_tensor(parameter)
+        for norm in norms:
+            _release_norm(norm)
+
+    return undo, len(parameters) + len(norms), changed
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    names = (name for name, _ in module.named_buffers(recurse=False))
+    return isinstance(module, _NormBase) or any(
+        name.startswith("running_") for name in names
+    )
+
+
+def _hold_tensor(parameter: nn.Parameter) -> None:
+    state: _Frozen | None = _TENSORS.get(parameter)
+    if state is None:
+        state = _Frozen(0, parameter.requires_grad, parameter.grad)
+        _TENSORS[parameter] = state
+    state.count += 1
+    parameter.requires_grad_(False)
+    # An optimizer steps on (and decays) every parameter that has a gradient.
+    parameter.grad = None
+
+
+def _release_tensor(parameter: nn.Parameter) -> None:
+    state: _Frozen = _TENSORS[parameter]
+    state.count -= 1
+    if state.count == 0:
+        del _TENSORS[parameter]
+        parameter.requires_grad_(state.requires_grad)
+        parameter.grad = state.grad
+
+
+def _hold_norm(norm: nn.Module) -> None:
+    _NORMS[norm] = _NORMS.get(norm, 0) + 1
+    if _NORMS[norm] == 1:
+        # In the instance's dict, not as a submodule: state_dict keys stay as they are.
+        norm.__dict__["train"] = _HeldInEval(norm)
+        norm.training = False
+
+
+def _release_norm(norm: nn.Module) -> None:
+    _NORMS[norm] -= 1
+    if _NORMS[norm] == 0:
+        del _NORMS[norm]
+        held: _HeldInEval = norm.__dict__.pop("train")
+        norm.training = held.asked

@@ -1,0 +1,85 @@
+"""Overlays: values laid over a tensor in place, taken off again in any order.
+
+Each tensor keeps its layers, oldest first. A layer remembers what was there before it,
+bit for bit; taking off one in the middle hands that to the layer above and computes
+the layers above anew, as if the one taken off had never been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from surgery.ops._base import AbstractNewValue
+
+
+@dataclass
+class _Layer:
+    token: object
+    before: Tensor
+    value: AbstractNewValue
+    dial: float
+
+    def on(self, present: Tensor) -> Tensor:
+        return dialled(present, self.value(present), self.dial)
+
+
+_LAYERS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def dialled(present: Tensor, new: Tensor, dial: float) -> Tensor:
+    """(1 - m) · present + m · new, exact at both ends."""
+    if dial == 1:
+        return new
+    if dial == 0:
+        return present
+    return (1 - dial) * present + dial * new
+
+
+@torch.no_grad()
+def lay(
+    values: Mapping[Tensor, AbstractNewValue], dial: float
+) -> tuple[Callable[[], None], int, bool]:
+    """Put new values into tensors, in place.
+
+    Returns:
+        How to take them off again, how many tensors there are, and whether any of
+        them changed.
+    """
+    token = object()
+    laid: list[Tensor] = []
+    changed = False
+
+    def undo() -> None:
+        while laid:
+            _take_off(laid.pop(), token)
+
+    try:
+        for tensor, value in values.items():
+            layer = _Layer(token, tensor.detach().clone(), value, dial)
+            new = layer.on(layer.before)
+            changed = changed or not torch.equal(new, layer.before)
+            _LAYERS.setdefault(tensor, []).append(layer)
+            laid.append(tensor)
+            tensor.copy_(new)
+    except BaseException:
+        undo()
+        raise
+    return undo, len(values), changed
+
+
+@torch.no_grad()
+def _take_off(tensor: Tensor, token: object) -> None:
+    layers: list[_Layer] = _LAYERS[tensor]
+    place = next(i for i, layer in enumerate(layers) if layer.token is token)
+    value = layers.pop(place).before
+    for layer in layers[place:]:
+        layer.before = value
+        value = layer.on(value)
+    if not layers:
+        del _LAYERS[tensor]
+    tensor.copy_(value)

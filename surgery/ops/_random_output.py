@@ -1,0 +1,124 @@
+"""Output operations that draw: noise and resampling, each from its own generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from surgery.anatomy import Component
+from surgery.errors import DataError, OperationError, ShapeMismatchError
+from surgery.ops._base import (
+    AbstractOutputOperation,
+    AbstractStatistic,
+    Firing,
+    Replacement,
+)
+from surgery.ops._statistics import Donors
+
+
+@final
+@dataclass(frozen=True)
+class Noise(AbstractOutputOperation):
+    """Gaussian noise added to the output, or to the parameters.
+
+    Attributes:
+        std: Standard deviation. Default: 0.1.
+        relative: Whether `std` counts in units of the root mean square of what it is
+            added to: of each sample's output, or of each parameter tensor.
+        on: `"output"` or `"parameters"`.
+    """
+
+    std: float = 0.1
+    relative: bool = True
+    on: Literal["output", "parameters"] = "output"
+    mode: ClassVar[str] = "noise"
+    random: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.std < 0:
+            raise OperationError(f"Noise(std=...) must be 0 or more, got {self.std}")
+        if self.on not in ("output", "parameters"):
+            raise OperationError(
+                f"Noise(on=...) must be 'output' or 'parameters', got {self.on!r}"
+            )
+
+    @torch.compiler.disable
+    def apply(self, output: Tensor, firing: Firing) -> Replacement:
+        _require_floating(output, firing, "noise")
+        per_sample = tuple(range(1, output.ndim)) or (0,)
+        return Replacement(output + self.draw(output, firing.seed, per_sample))
+
+    def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
+        """Noise for a tensor, relative to its root mean square over axes `over`."""
+        generator = torch.Generator(like.device).manual_seed(seed)
+        draw = torch.randn(
+            like.shape, generator=generator, device=like.device, dtype=torch.float32
+        )
+        scale: Tensor | float = self.std
+        if self.relative:
+            square = like.detach().float().square()
+            mean = square.mean(over, keepdim=True) if like.ndim else square
+            scale = self.std * mean.sqrt()
+        return (draw * scale).to(like.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class Resample(AbstractOutputOperation):
+    """Another sample's output in place of each sample's own (permutation).
+
+    Donors come from `data` where it is given (a seeded sample of it), else from the
+    same batch. No sample is its own donor.
+
+    Attributes:
+        donors: How many samples of `data` are kept as donors. Default: 64.
+    """
+
+    donors: int = 64
+    mode: ClassVar[str] = "resample"
+    random: ClassVar[bool] = True
+    draws_alike: ClassVar[bool] = True
+
+    def statistic(self, component: Component, seed: int) -> AbstractStatistic:
+        return Donors(component, self.donors, seed)
+
+    @torch.compiler.disable
+    def apply(self, output: Tensor, firing: Firing) -> Replacement:
+        batch = firing.batch_size or (output.shape[0] if output.ndim else 0)
+        if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
+            raise ShapeMismatchError(
+                f"resample needs one output per sample, but {firing.component} returns "
+                f"shape {tuple(output.shape)} for {batch} samples; use mode='mean'"
+            )
+        # Windows of one sample (Swin) travel together: (B * windows, ...).
+        rows = output.reshape(batch, -1, *output.shape[1:])
+        generator = torch.Generator().manual_seed(firing.seed)
+        if isinstance(firing.statistic, Donors):
+            drawn = firing.statistic.draw(rows, generator)
+        elif batch == 1:
+            raise DataError(
+                f"resample at {firing.component} found no donor in a batch of one "
+                "sample; use larger batches, or pass data= to draw donors from"
+            )
+        else:
+            drawn = rows[derangement(batch, generator).to(rows.device)]
+        return Replacement(drawn.reshape(output.shape))
+
+
+def derangement(size: int, generator: torch.Generator) -> Tensor:
+    """A random permutation of `size` items that leaves none in its place."""
+    order = torch.randperm(size, generator=generator)
+    donor = torch.empty_like(order)
+    donor[order] = order.roll(1)
+    return donor
+
+
+def _require_floating(output: Tensor, firing: Firing, mode: str) -> None:
+    if not output.is_floating_point():
+        raise OperationError(
+            f"{mode} needs floating-point values, but {firing.component} gives "
+            f"{output.dtype}; use mode='zero' or mode='resample'"
+        )

@@ -1,0 +1,121 @@
+"""Which operation makes sense on which kind of component: one table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+from surgery.anatomy import Component
+from surgery.errors import OperationError
+from surgery.ops._base import AbstractOperation, AbstractOutputOperation
+from surgery.ops._output import Call, Constant, Identity, Zero
+from surgery.ops._parameters import Freeze, Reinit
+from surgery.ops._random_output import Noise, Resample
+from surgery.ops._statistics import Mean
+
+Mode = Literal[
+    "zero", "identity", "mean", "resample", "noise", "constant", "reinit", "freeze"
+]
+ModeLike = str | AbstractOperation | Callable[..., object]
+"""What `mode=` takes: a name, an operation from `surgery.ops`, or `f(output, inputs)`."""
+
+MODES: Mapping[str, Callable[[], AbstractOperation]] = {
+    "zero": Zero,
+    "identity": Identity,
+    "mean": Mean,
+    "resample": Resample,
+    "noise": Noise,
+    "constant": Constant,
+    "reinit": Reinit,
+    "freeze": Freeze,
+}
+
+_OUTPUT = ("zero", "identity", "mean", "resample", "noise", "constant", "callable")
+_ON_PARAMETERS = ("noise on parameters", "reinit", "rewind", "freeze")
+
+KIND_MODES: Mapping[str, tuple[str, ...]] = {
+    "module": (*_OUTPUT, *_ON_PARAMETERS),
+    # All calls of a module share its parameters: one call cannot have its own.
+    "call": _OUTPUT,
+    # A parameter has no input; operations act on its values.
+    "parameter": ("zero", "noise", "constant", *_ON_PARAMETERS),
+    # Nothing comes before a model input that could stand in for it.
+    "input": ("zero", "mean", "resample", "noise", "constant", "callable"),
+}
+"""For each kind of component, the modes that make sense on it."""
+
+
+def as_operation(mode: ModeLike) -> AbstractOperation:
+    """The operation that `mode` names, is, or wraps.
+
+    Raises:
+        OperationError: No mode has this name.
+    """
+    if isinstance(mode, AbstractOperation):
+        return mode
+    if isinstance(mode, str):
+        if mode in MODES:
+            return MODES[mode]()
+        if mode == "rewind":
+            raise OperationError(
+                "mode='rewind' needs a state to go back to; use "
+                "mode=surgery.ops.Rewind(state_dict)"
+            )
+        near = difflib.get_close_matches(mode, [*MODES, "rewind"], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise OperationError(
+            f"unknown mode {mode!r}{hint} Modes are {', '.join(get_args(Mode))}, "
+            "operations from surgery.ops, and functions f(output, inputs) -> output"
+        )
+    if isinstance(mode, type) or not callable(mode):
+        raise OperationError(
+            f"mode must be a name, an operation from surgery.ops, or a function "
+            f"f(output, inputs) -> output, got {mode!r}"
+        )
+    return Call(mode)  # pyright: ignore[reportArgumentType]  # checked when it fires
+
+
+def acts_on_parameters(operation: AbstractOperation, component: Component) -> bool:
+    """Whether the operation changes tensors that the component owns, not its output."""
+    if isinstance(operation, Noise):
+        return operation.on == "parameters" or component.kind == "parameter"
+    if isinstance(operation, AbstractOutputOperation):
+        return component.kind == "parameter"
+    return True
+
+
+def mode_name(operation: AbstractOperation) -> str:
+    """The operation's name in tables."""
+    if isinstance(operation, Noise) and operation.on == "parameters":
+        return "noise on parameters"
+    if isinstance(operation, Call):
+        return getattr(operation.function, "__name__", "callable")
+    return operation.mode
+
+
+def check_operation(
+    operation: AbstractOperation, component: Component, dial: float
+) -> None:
+    """Refuse what makes no sense.
+
+    Raises:
+        OperationError: This operation does not act on this kind of component, or not
+            at this dial.
+    """
+    kind = "call" if component.call is not None else component.kind
+    name = "callable" if isinstance(operation, Call) else mode_name(operation)
+    allowed = KIND_MODES.get(kind, ())
+    # A part of a kind is written as is: "a call of a module", "an input".
+    if name not in allowed:
+        raise OperationError(
+            f"mode={name!r} makes no sense on {component} (one {kind}); on a {kind} "
+            f"these do: {', '.join(allowed)}"
+        )
+    if not 0 <= dial <= 1:
+        raise OperationError(f"dial must lie in [0, 1], got {dial}")
+    if dial != 1 and isinstance(operation, Freeze):
+        raise OperationError(
+            f"a component is frozen or it is not: dial={dial} makes no sense with "
+            "mode='freeze'; leave dial at 1"
+        )
