@@ -1,0 +1,236 @@
+"""The hooks backend: modules and model inputs, by forward hooks.
+
+Hooks run under autograd, checkpointing, DataParallel, autocast and `torch.compile`;
+what they cannot see is refused: TorchScript modules, and modules whose `forward` is
+called without `__call__` never fire, which proof of effect tells.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from surgery.anatomy import (
+    Component,
+    input_fields,
+    is_scripted,
+    mapped,
+    may_be_iterated,
+    module_name,
+)
+from surgery.backend import AbstractBackend, Action
+from surgery.errors import BackendError, TargetError
+from surgery.ops import Clock
+from surgery_backends._compiled import seen_by_compiled_code
+from surgery_backends._slices import edit_slice
+
+_NO_INPUTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+
+@final
+class HooksBackend(AbstractBackend):
+    """Modules and model inputs, by forward hooks."""
+
+    name: ClassVar[str] = "hooks"
+
+    def covers(self, component: Component) -> bool:
+        return component.kind in ("module", "input")
+
+    def attach(
+        self, model: nn.Module, component: Component, action: Action
+    ) -> Callable[[], None]:
+        module = model.get_submodule(component.path)
+        if is_scripted(module):
+            raise BackendError(
+                f"{component} is a TorchScript module, which takes no Python hooks; "
+                "operate on the module before torch.jit.script, or on its parameters"
+            )
+        undo: list[Callable[[], None]] = []
+        if component.kind == "input":
+            tap = InputTap(action, component)
+            handle = module.register_forward_pre_hook(tap, with_kwargs=True)
+            undo.append(handle.remove)
+        else:
+            undo += _tap_module(module, component, action)
+        undo += [seen_by_compiled_code(part) for part in {module, model}]
+        return lambda: [take_away() for take_away in undo] and None
+
+
+class ModuleTap:
+    """Forward pre-hook and hook of one module: hands its output to the action.
+
+    A class and not a closure, so that models with it pickle and deep-copy.
+    """
+
+    def __init__(
+        self, action: Action, call: int | None = None, unless: Span | None = None
+    ) -> None:
+        self.action = action
+        self.call = call
+        self.unless = unless
+        self._open = _Stack()
+
+    def before(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        # Copies: the module may change its inputs in place.
+        inputs = _copied(args), _copied(kwargs)
+        self._open.items().append(inputs)
+
+    def after(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: object,
+    ) -> object:
+        inputs = self._open.items().pop() if self.action.wants_inputs else _NO_INPUTS
+        clock = self.action.clock
+        if self.unless is not None and clock.inside(id(self.unless)):
+            return None
+        index = clock.tick(id(self))
+        if self.call is not None and index != self.call:
+            return None
+        return self.action(output, inputs, index)
+
+
+class InputTap:
+    """Forward pre-hook of the model: hands what goes in to the action."""
+
+    def __init__(self, action: Action, component: Component) -> None:
+        self.action = action
+        self.component = component
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        component = self.component
+        seen = 0
+
+        def edit(tensor: Tensor) -> Tensor:
+            nonlocal seen
+            seen += 1
+            if component.slice is not None:
+                if seen > 1:
+                    return tensor
+                return edit_slice(self.action, tensor, component)
+            edited = self.action(tensor, _NO_INPUTS, seen - 1)
+            return edited if isinstance(edited, Tensor) else tensor
+
+        if component.part is None:
+            new_args, new_kwargs = mapped(args, edit), mapped(kwargs, edit)
+        else:
+            new_args, new_kwargs = self._edit_field(module, args, kwargs, edit)
+        return tuple(new_args), dict(new_kwargs)  # type: ignore[call-overload] # pyright: ignore
+
+    def _edit_field(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        edit: Callable[[Tensor], Tensor],
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        name = self.component.part
+        if name in kwargs:
+            return args, {**kwargs, name: mapped(kwargs[name], edit)}
+        positional = list(input_fields(module, args, {}))
+        if name not in positional:
+            given = ", ".join([*positional, *kwargs]) or "nothing"
+            raise TargetError(
+                f"the model was called without input {name!r}; it was given {given}"
+            )
+        place = positional.index(name)
+        return (*args[:place], mapped(args[place], edit), *args[place + 1 :]), kwargs
+
+
+class Span:
+    """Tells whether a container's own call is under way."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def begin(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.clock.enter(id(self))
+
+    def end(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: object,
+    ) -> None:
+        self.clock.leave(id(self))
+
+
+class _Stack:
+    """Inputs of calls under way, per thread, innermost last."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._traced: list[Any] = []
+
+    def items(self) -> list[Any]:
+        if torch.compiler.is_compiling():  # the tracer knows no thread-local storage
+            return self._traced
+        items: list[Any] | None = getattr(self._local, "items", None)
+        if items is None:
+            items = self._local.items = []
+        return items
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()
+
+
+def _tap_module(
+    module: nn.Module, component: Component, action: Action
+) -> list[Callable[[], None]]:
+    if component.facts is None and component.call is None and may_be_iterated(module):
+        return _tap_container(module, component, action)
+    return _tap(module, action, component.call)
+
+
+def _tap(
+    module: nn.Module, action: Action, call: int | None = None, unless: Span | None = None
+) -> list[Callable[[], None]]:
+    tap = ModuleTap(action, call, unless)
+    handles: list[RemovableHandle] = []
+    if action.wants_inputs:
+        handles.append(module.register_forward_pre_hook(tap.before, with_kwargs=True))
+    handles.append(module.register_forward_hook(tap.after, with_kwargs=True))
+    return [handle.remove for handle in handles]
+
+
+def _tap_container(
+    container: nn.Module, component: Component, action: Action
+) -> list[Callable[[], None]]:
+    """A Sequential may be called, or iterated over and never called.
+
+    Without a recorded forward only the next forward tells: where the container's own
+    call is not under way, its children stand for it.
+    """
+    span = Span(action.clock)
+    handles = [
+        container.register_forward_pre_hook(span.begin, with_kwargs=True),
+        container.register_forward_hook(span.end, with_kwargs=True),
+    ]
+    undo = [handle.remove for handle in handles]
+    undo += _tap(container, action)
+    for name, child in container.named_children():
+        path = f"{component.path}.{name}"
+        part = Component(module_name(path), "module", path)
+        undo += _tap(child, action.for_child(part), unless=span)
+    return undo
+
+
+def _copied(value: Any) -> Any:
+    return mapped(value, torch.clone)
