@@ -1,0 +1,242 @@
+"""ablate, freeze: put an operation in effect on a model in place, until undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from torch import Tensor, nn
+
+from surgery.ablation._effects import ComponentEffect, Effects
+from surgery.ablation._gather import gather, run_on
+from surgery.ablation._variant import Variant
+from surgery.anatomy import Component, Record, record, unwrap
+from surgery.data import Batches
+from surgery.errors import DataError, NoEffectError, OperationError
+from surgery.ops import (
+    AbstractOperation,
+    AbstractOutputOperation,
+    Clock,
+    ModeLike,
+    Noise,
+    as_operation,
+)
+from surgery.targets import TargetLike, resolve_group
+
+
+class Ablation:
+    """An operation in effect on a model; made by `surgery.ablate`.
+
+    As a context manager it is undone on exit, whatever happened inside.
+
+    Attributes:
+        components: What it operates on.
+        active: Whether it is in effect.
+    """
+
+    def __init__(self, model: nn.Module, variant: Variant, clock: Clock) -> None:
+        self.components: tuple[Component, ...] = variant.components
+        self.active = True
+        self._name = type(model).__name__
+        self._variant = variant
+        self._clock = clock
+        handle = model.register_forward_pre_hook(clock.start, with_kwargs=True)
+        try:
+            undo = variant.apply()
+        except BaseException:
+            handle.remove()
+            raise
+        self._undo: list[Callable[[], None]] = [undo, handle.remove]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.restore()
+        else:  # an exception under way is not replaced by another
+            self._take_off()
+
+    def restore(self) -> None:
+        """Undo the operation, exactly, and nothing else. A second call does nothing.
+
+        Raises:
+            NoEffectError: The model ran, but a component never took part. The
+                operation is undone all the same.
+        """
+        if self.active:
+            self._take_off()
+            if int(self._clock.forwards):
+                self._require_effect("the model ran")
+
+    def effect(self, *, strict: bool = False) -> Effects:
+        """What the operation has done so far, per component.
+
+        Args:
+            strict: Raise if any component never took part.
+
+        Raises:
+            NoEffectError: With `strict`, some component has not taken part so far.
+        """
+        if strict:
+            self._require_effect("so far")
+        variant = self._variant
+        return Effects(
+            tuple(
+                ComponentEffect(
+                    component=str(component),
+                    mode=variant.mode,
+                    fired=variant.fired(component),
+                    changed=variant.changed(component),
+                    note=variant.note(component),
+                )
+                for component in self.components
+            )
+        )
+
+    def __repr__(self) -> str:
+        names = [str(component) for component in self.components]
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        state = "active" if self.active else "undone"
+        return f"<Ablation {self._variant.mode} of {shown} in {self._name}, {state}>"
+
+    def _take_off(self) -> None:
+        self.active = False
+        while self._undo:
+            self._undo.pop(0)()
+
+    def _require_effect(self, when: str) -> None:
+        idle = [str(component) for component in self._variant.never_fired()]
+        if idle:
+            raise NoEffectError(
+                f"{when}, but mode={self._variant.mode!r} never took part at "
+                f"{', '.join(idle[:5])}{' ...' if len(idle) > 5 else ''}: the forward "
+                "never called it, or called .forward() directly or compiled code. "
+                "surgery.components(model, x) lists what is called; to operate on a "
+                "module that is bypassed, target its parameters or its parent"
+            )
+
+
+def ablate(
+    model: nn.Module,
+    target: TargetLike,
+    mode: ModeLike = "zero",
+    *,
+    dial: float = 1.0,
+    data: object = None,
+    inputs: object = None,
+    kwargs: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    seed: int = 0,
+) -> Ablation:
+    """Take a part of a model out of action, or replace, dampen, freeze, re-draw it.
+
+    Changes the model in place, at once: use it in a `with` block, or call `restore()`
+    on what it returns. `state_dict` keys stay the same throughout; tensors change in
+    place, so that optimizers keep them. Parameters that were trained meanwhile stay
+    trained, except those whose values the operation itself replaced. A `deepcopy` or
+    pickle of the model made meanwhile is ablated for good.
+
+    Args:
+        model: Any module; parallel and compiled wrappers are looked through.
+        target: What to operate on, such as `"layers.2"`; a list is one group.
+        mode: `"zero"`, `"identity"`, `"mean"`, `"resample"`, `"noise"`, `"constant"`,
+            `"reinit"`, `"freeze"`, an operation from `surgery.ops`, or a function
+            `f(output, inputs) -> output`.
+        dial: m in [0, 1]: y(m) = (1 - m) · y + m · op(y). Default: 1, in full.
+        data: What `mean` averages over and `resample` takes donors from: a DataLoader,
+            a Dataset, a pair of arrays or an iterable of batches. One pass is made.
+        inputs: An example input (a tensor, a tuple of positional inputs, or a mapping).
+            Where given, one recorded forward checks the target before anything is
+            changed, and tells containers from modules that run.
+        kwargs: Keyword inputs of that example.
+        strict: Refuse adapters for `identity` where shapes differ.
+        seed: Seed of everything that is drawn. The global generators stay as they are.
+
+    Returns:
+        The operation in effect, with `restore()` and `effect()`.
+
+    Raises:
+        TargetError: The target names nothing in this model.
+        OperationError: The mode makes no sense on this kind of component.
+        DataError: Data is missing, empty or unusable.
+        NoEffectError: On leaving the block: a component never took part.
+
+    Example:
+        >>> with surgery.ablate(model, "layers.2"):
+        ...     accuracy = evaluate(model)
+    """
+    operation = as_operation(mode)
+    inner = unwrap(model)
+    seen = _record(inner, inputs, kwargs)
+    on_outputs = isinstance(operation, AbstractOutputOperation) and not (
+        isinstance(operation, Noise) and operation.on == "parameters"
+    )
+    components = resolve_group(inner, target, seen, called_only=on_outputs)
+    clock = Clock()
+    variant = Variant(
+        inner, components, operation, clock, dial=dial, seed=seed, strict=strict
+    )
+    _gather(inner, variant, clock, operation, data)
+    return Ablation(inner, variant, clock)
+
+
+def freeze(model: nn.Module, target: TargetLike) -> Ablation:
+    """Stop a part of a model from learning; the same as `ablate(mode="freeze")`.
+
+    Its parameters get no gradients (and so no weight decay from an optimizer), and its
+    BatchNorm statistics stay, also after `model.train()`. Gradients still flow through
+    it. Dropout inside follows `model.train()` as before.
+
+    Args:
+        model: Any module.
+        target: What to freeze, such as `"layers.0"`; a list is one group.
+    """
+    return ablate(model, target, mode="freeze")
+
+
+def _record(
+    model: nn.Module, inputs: object, kwargs: Mapping[str, Any] | None
+) -> Record | None:
+    if inputs is None and kwargs is None:
+        return None
+    if isinstance(inputs, Mapping):
+        return record(model, (), {**cast("Mapping[str, Any]", inputs), **(kwargs or {})})
+    if isinstance(inputs, Tensor):
+        return record(model, (inputs,), kwargs)
+    if inputs is not None and not isinstance(inputs, Sequence):
+        raise DataError(
+            "inputs= takes a tensor, a tuple of positional inputs or a mapping of "
+            f"keyword inputs, got {type(inputs).__name__}"
+        )
+    return record(model, tuple(cast("Sequence[object]", inputs or ())), kwargs)
+
+
+def _gather(
+    model: nn.Module,
+    variant: Variant,
+    clock: Clock,
+    operation: AbstractOperation,
+    data: object,
+) -> None:
+    needed = isinstance(operation, AbstractOutputOperation) and operation.needs_data
+    if data is None:
+        if needed and variant.edits:
+            raise DataError(
+                f"mode={variant.mode!r} needs data to average over: pass "
+                "data=loader (a DataLoader, a Dataset, a pair of arrays or batches)"
+            )
+        return
+    if not variant.observers():
+        raise OperationError(
+            f"mode={variant.mode!r} does not use data: leave data= out, or use 'mean' "
+            "or 'resample'"
+        )
+    gather(model, [variant], clock, Batches(data), run_on)
+    clock.restart()
