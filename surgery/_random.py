@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -29,7 +29,7 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def preserved_rng() -> Iterator[None]:
+def preserved_rng() -> Generator[None]:
     """Give back every global generator as it was, whatever happens inside."""
     python, legacy = random.getstate(), np.random.get_state()
     devices = (
@@ -44,7 +44,7 @@ def preserved_rng() -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None]:
     """Run a block under `seed`, then give the global generators back as they were."""
     with preserved_rng():
         seed_all(seed)

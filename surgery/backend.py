@@ -12,7 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol
 
 from torch import nn
 
@@ -84,7 +84,9 @@ def available_backends() -> tuple[str, ...]:
     return ("auto", *BUILT_IN, *(p.name for p in entry_points(group=GROUP)))
 
 
-def get_backend(name: str = "auto", component: Component | None = None) -> AbstractBackend:
+def get_backend(
+    name: str = "auto", component: Component | None = None
+) -> AbstractBackend:
     """The backend of this name; with `"auto"` the first that covers the component.
 
     Raises:
@@ -137,6 +139,6 @@ def _load(name: str, place: str) -> AbstractBackend:
     if not isinstance(backend, AbstractBackend):
         raise BackendError(
             f"backend {name!r} ({place}) is no AbstractBackend but "
-            f"{type(cast('object', backend)).__name__}"
+            f"{type(backend).__name__}"
         )
     return backend

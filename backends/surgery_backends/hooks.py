@@ -58,7 +58,12 @@ class HooksBackend(AbstractBackend):
         else:
             undo += _tap_module(module, component, action)
         undo += [seen_by_compiled_code(part) for part in {module, model}]
-        return lambda: [take_away() for take_away in undo] and None
+
+        def detach() -> None:
+            while undo:
+                undo.pop()()
+
+        return detach
 
 
 class ModuleTap:
@@ -123,10 +128,8 @@ class InputTap:
             return edited if isinstance(edited, Tensor) else tensor
 
         if component.part is None:
-            new_args, new_kwargs = mapped(args, edit), mapped(kwargs, edit)
-        else:
-            new_args, new_kwargs = self._edit_field(module, args, kwargs, edit)
-        return tuple(new_args), dict(new_kwargs)  # type: ignore[call-overload] # pyright: ignore
+            return mapped(args, edit), mapped(kwargs, edit)
+        return self._edit_field(module, args, kwargs, edit)
 
     def _edit_field(
         self,
@@ -184,11 +187,8 @@ class _Stack:
             items = self._local.items = []
         return items
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()
+    def __reduce__(self) -> tuple[type[_Stack], tuple[()]]:
+        return _Stack, ()  # calls under way do not travel
 
 
 def _tap_module(
@@ -200,7 +200,10 @@ def _tap_module(
 
 
 def _tap(
-    module: nn.Module, action: Action, call: int | None = None, unless: Span | None = None
+    module: nn.Module,
+    action: Action,
+    call: int | None = None,
+    unless: Span | None = None,
 ) -> list[Callable[[], None]]:
     tap = ModuleTap(action, call, unless)
     handles: list[RemovableHandle] = []

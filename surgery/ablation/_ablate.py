@@ -207,7 +207,9 @@ def _record(
     if inputs is None and kwargs is None:
         return None
     if isinstance(inputs, Mapping):
-        return record(model, (), {**cast("Mapping[str, Any]", inputs), **(kwargs or {})})
+        return record(
+            model, (), {**cast("Mapping[str, Any]", inputs), **(kwargs or {})}
+        )
     if isinstance(inputs, Tensor):
         return record(model, (inputs,), kwargs)
     if inputs is not None and not isinstance(inputs, Sequence):

@@ -135,15 +135,19 @@ class Variant:
     def fired(self, component: Component) -> int:
         """How often the operation took part (tensors changed, for parameters)."""
         edit = self._edit(component)
-        return self._laid.get(component.name, (0, False))[0] if edit is None else (
-            edit.fired
+        return (
+            self._laid.get(component.name, (0, False))[0]
+            if edit is None
+            else (edit.fired)
         )
 
     def changed(self, component: Component) -> bool | None:
         """Whether it changed the component's own output, or its parameters."""
         edit = self._edit(component)
-        return self._laid.get(component.name, (0, False))[1] if edit is None else (
-            edit.changed
+        return (
+            self._laid.get(component.name, (0, False))[1]
+            if edit is None
+            else (edit.changed)
         )
 
     def note(self, component: Component) -> str:

@@ -24,5 +24,5 @@ from surgery.anatomy._structure import mapped as mapped
 from surgery.anatomy._structure import replaced as replaced
 from surgery.anatomy._structure import tensors as tensors
 from surgery.anatomy._wrappers import is_scripted as is_scripted
-from surgery.anatomy._wrappers import unwrap as unwrap
 from surgery.anatomy._wrappers import may_be_iterated as may_be_iterated
+from surgery.anatomy._wrappers import unwrap as unwrap

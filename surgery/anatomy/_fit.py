@@ -116,11 +116,11 @@ def _pad_channels(x: Tensor, shape: Size) -> Tensor:
 
 
 def _pool_space(x: Tensor, shape: Size) -> Tensor:
-    return _pad_channels(F.adaptive_avg_pool2d(x, tuple(shape[2:])), shape)
+    return _pad_channels(F.adaptive_avg_pool2d(x, (shape[2], shape[3])), shape)
 
 
 def _pool_space_channels_last(x: Tensor, shape: Size) -> Tensor:
-    moved = F.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), tuple(shape[1:3]))
+    moved = F.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), (shape[1], shape[2]))
     return _pad_last(moved.permute(0, 2, 3, 1), shape)
 
 
@@ -142,9 +142,7 @@ def _pool_to_vector(x: Tensor, shape: Size) -> Tensor:
 
 def _grid_to_tokens(x: Tensor, shape: Size) -> Tensor:
     side = isqrt(shape[1])
-    channels_first = (
-        x.permute(0, 3, 1, 2) if _channels_last(tuple(x.shape)) else x
-    )
+    channels_first = x.permute(0, 3, 1, 2) if _channels_last(tuple(x.shape)) else x
     pooled = F.adaptive_avg_pool2d(channels_first, (side, side))
     return _pad_last(pooled.flatten(2).transpose(1, 2), shape)
 

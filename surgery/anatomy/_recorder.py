@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -221,7 +221,7 @@ def _flop_counter() -> FlopCounterMode:
 
 
 @contextmanager
-def preserved_buffers(model: nn.Module) -> Iterator[None]:
+def preserved_buffers(model: nn.Module) -> Generator[None]:
     """Give a model's buffers back as they were, bit for bit."""
     saved = [(b, b.detach().clone()) for b in model.buffers()]
     owned = [(m, dict(m.named_buffers(recurse=False))) for m in model.modules()]
@@ -238,7 +238,7 @@ def preserved_buffers(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(model: nn.Module, watch: _Watch) -> Iterator[None]:
+def _watching(model: nn.Module, watch: _Watch) -> Generator[None]:
     handles: list[Any] = []
     try:
         for module in model.modules():

@@ -11,11 +11,12 @@ import copy
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
 Path = tuple[Any, ...]
+Nest = TypeVar("Nest")
 
 
 def walk(value: object, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
@@ -61,10 +62,10 @@ def replaced(value: object, path: Path, tensor: Tensor) -> object:
     return _with_item(value, key, replaced(items[key], rest, tensor))
 
 
-def mapped(value: object, function: Callable[[Tensor], Tensor]) -> object:
+def mapped(value: Nest, function: Callable[[Tensor], Tensor]) -> Nest:
     """`value` rebuilt with `function` applied to every tensor in it."""
     for path, tensor in list(walk(value)):
-        value = replaced(value, path, function(tensor))
+        value = cast("Nest", replaced(value, path, function(tensor)))
     return value
 
 
@@ -92,7 +93,7 @@ def _with_item(value: Any, key: Any, item: object) -> object:
         return dataclasses.replace(cast("Any", value), **{key: item})
     pairs = {**value, key: item}
     if type(value) in (dict, OrderedDict):
-        return type(value)(pairs)
+        return cast("Any", type(value))(pairs)
     if dataclasses.is_dataclass(value):  # a Hugging Face ModelOutput is both
         return cast("Any", type(value))(**pairs)
     changed = copy.copy(value)

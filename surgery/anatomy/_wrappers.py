@@ -13,9 +13,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     without a wrapper.
     """
     while True:
-        if isinstance(
-            model, nn.DataParallel | nn.parallel.DistributedDataParallel
-        ):
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner

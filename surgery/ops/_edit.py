@@ -91,11 +91,11 @@ class Clock:
         return self._calls().get(-key, 0) > 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"forwards": self.forwards, "fixed": self.fixed}
+        return {**self.__dict__, "_local": None}  # calls under way do not travel
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()
         self.__dict__.update(state)
+        self._local = threading.local()
 
 
 class Edit:
@@ -174,9 +174,7 @@ class Edit:
             self._proof.fired(tensor, tensor)
             return output
         replacement = self.operation.apply(tensor, self._firing(inputs, index))
-        if self.dial != 1 and not (
-            tensor.is_floating_point() or tensor.is_complex()
-        ):
+        if self.dial != 1 and not (tensor.is_floating_point() or tensor.is_complex()):
             raise OperationError(
                 f"dial={self.dial} needs floating-point values, but {self.component} "
                 f"gives {tensor.dtype}; use dial=1"

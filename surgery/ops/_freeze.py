@@ -66,9 +66,7 @@ def freeze_component(
             f"{component} ({type(owner).__name__}) has neither parameters nor running "
             "statistics: there is nothing to freeze"
         )
-    changed = any(p.requires_grad for p in parameters) or any(
-        m.training for m in norms
-    )
+    changed = any(p.requires_grad for p in parameters) or any(m.training for m in norms)
     for parameter in parameters:
         _hold_tensor(parameter)
     for norm in norms:

@@ -63,7 +63,8 @@ def lay(
             layer = _Layer(token, tensor.detach().clone(), value, dial)
             new = layer.on(layer.before)
             changed = changed or not torch.equal(new, layer.before)
-            _LAYERS.setdefault(tensor, []).append(layer)
+            below: list[_Layer] = _LAYERS.get(tensor) or []
+            _LAYERS[tensor] = [*below, layer]
             laid.append(tensor)
             tensor.copy_(new)
     except BaseException:

@@ -82,7 +82,7 @@ def _zero() -> Tensor:
 
 
 def _tracing() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # pyright: ignore
 
 
 def _transformed(tensor: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -45,11 +46,11 @@ class Noise(AbstractOutputOperation):
                 f"Noise(on=...) must be 'output' or 'parameters', got {self.on!r}"
             )
 
-    @torch.compiler.disable
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
         per_sample = tuple(range(1, output.ndim)) or (0,)
-        return Replacement(output + self.draw(output, firing.seed, per_sample))
+        noise = _eagerly(self.draw, output, firing.seed, per_sample)
+        return Replacement(output + noise)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
@@ -85,8 +86,10 @@ class Resample(AbstractOutputOperation):
     def statistic(self, component: Component, seed: int) -> AbstractStatistic:
         return Donors(component, self.donors, seed)
 
-    @torch.compiler.disable
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
+        return Replacement(_eagerly(self._drawn, output, firing))
+
+    def _drawn(self, output: Tensor, firing: Firing) -> Tensor:
         batch = firing.batch_size or (output.shape[0] if output.ndim else 0)
         if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
             raise ShapeMismatchError(
@@ -105,7 +108,7 @@ class Resample(AbstractOutputOperation):
             )
         else:
             drawn = rows[derangement(batch, generator).to(rows.device)]
-        return Replacement(drawn.reshape(output.shape))
+        return drawn.reshape(output.shape)
 
 
 def derangement(size: int, generator: torch.Generator) -> Tensor:
@@ -114,6 +117,12 @@ def derangement(size: int, generator: torch.Generator) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     return donor
+
+
+def _eagerly(draw: Callable[..., Tensor], *args: object) -> Tensor:
+    """Draw outside of compiled code, which cannot hold generators."""
+    outside: Callable[..., Tensor] = torch.compiler.disable(draw)  # pyright: ignore
+    return outside(*args)
 
 
 def _require_floating(output: Tensor, firing: Firing, mode: str) -> None:

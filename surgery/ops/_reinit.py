@@ -123,8 +123,8 @@ def _rebuild(module: nn.Module) -> None:
     theirs = dict(built.named_parameters(recurse=False))
     mine = dict(module.named_parameters(recurse=False))
     if {n: p.shape for n, p in theirs.items()} == {n: p.shape for n, p in mine.items()}:
-        for name, parameter in mine.items():
-            parameter.copy_(theirs[name])
+        for name, tensor in mine.items():
+            tensor.copy_(theirs[name])
 
 
 def _required_arguments(function: Callable[..., object]) -> int | None:

@@ -165,9 +165,9 @@ class Donors(AbstractStatistic):
             raise DataError(f"no data ran through {self._component}: it has no donors")
         if self._pool.shape[1:] != rows.shape[1:]:
             raise ShapeMismatchError(
-                f"donors for {self._component} have shape {tuple(self._pool.shape[1:])} "
-                f"per sample, its output has {tuple(rows.shape[1:])}; pass data of the "
-                "same size"
+                f"donors for {self._component} have shape "
+                f"{tuple(self._pool.shape[1:])} per sample, its output has "
+                f"{tuple(rows.shape[1:])}; pass data of the same size"
             )
         pool = self._pool.to(device=rows.device, dtype=rows.dtype)
         flat, donors = rows.reshape(len(rows), -1), pool.reshape(len(pool), -1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+from torch import Tensor
 
 from surgery.anatomy import Component
 from surgery.errors import OperationError
@@ -18,7 +20,7 @@ Mode = Literal[
     "zero", "identity", "mean", "resample", "noise", "constant", "reinit", "freeze"
 ]
 ModeLike = str | AbstractOperation | Callable[..., object]
-"""What `mode=` takes: a name, an operation from `surgery.ops`, or `f(output, inputs)`."""
+"""What `mode=` takes: a name, an operation of `surgery.ops`, `f(output, inputs)`."""
 
 MODES: Mapping[str, Callable[[], AbstractOperation]] = {
     "zero": Zero,
@@ -73,7 +75,8 @@ def as_operation(mode: ModeLike) -> AbstractOperation:
             f"mode must be a name, an operation from surgery.ops, or a function "
             f"f(output, inputs) -> output, got {mode!r}"
         )
-    return Call(mode)  # pyright: ignore[reportArgumentType]  # checked when it fires
+    # What it takes and returns is checked when it fires.
+    return Call(cast("Callable[[Tensor, tuple[Any, ...]], Tensor]", mode))
 
 
 def acts_on_parameters(operation: AbstractOperation, component: Component) -> bool:
