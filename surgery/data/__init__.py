@@ -1,0 +1,9 @@
+"""What users give as data: batches, samples, and how a model runs on them."""
+
+from surgery.data._batches import Batches as Batches
+from surgery.data._samples import batch_length as batch_length
+from surgery.data._samples import is_per_sample as is_per_sample
+from surgery.data._samples import keep_samples as keep_samples
+from surgery.data._samples import slice_batch as slice_batch
+from surgery.data._samples import take as take
+from surgery.data._samples import to_device as to_device

@@ -1,0 +1,99 @@
+"""Judging: from per-sample outcomes to rows with intervals and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from surgery.ablation import Variant
+from surgery.engine import AbstractMetric, AbstractOutcome, Sweep, Swept
+from surgery.errors import DataError
+from surgery.ranking._row import Reach, Row
+from surgery.stats import Effect, Evidence, adjust, verdict
+
+
+def judged(
+    sweep: Sweep, swept: Swept, evidence: Evidence, seed: int
+) -> tuple[tuple[Row, ...], dict[str, bool]]:
+    """Rows of a sweep, and for each metric whether higher is better.
+
+    All components of one metric are one family for the correction.
+
+    Raises:
+        DataError: No sample was measured.
+    """
+    if not swept.baseline or not swept.baseline[0].samples:
+        raise DataError(
+            "no sample could be measured: all failed in the untouched model "
+            f"({swept.failures[0].cause if swept.failures else 'no data'})"
+        )
+    rows: list[Row] = []
+    directions: dict[str, bool] = {}
+    for place, metric in enumerate(sweep.metrics):
+        family = [
+            metric.compare(
+                swept.baseline[place],
+                outcomes[place],
+                confidence=evidence.confidence,
+                seed=seed,
+            )
+            for outcomes in swept.outcomes
+        ]
+        outcomes = [outcomes[place] for outcomes in swept.outcomes]
+        for name in family[0]:
+            directions[name] = metric.direction(name)
+            effects = [effect[name] for effect in family]
+            rows += _family(sweep, swept, metric, name, effects, outcomes, evidence)
+    return tuple(rows), directions
+
+
+def _family(
+    sweep: Sweep,
+    swept: Swept,
+    metric: AbstractMetric,
+    name: str,
+    effects: Sequence[Effect],
+    outcomes: Sequence[AbstractOutcome],
+    evidence: Evidence,
+) -> list[Row]:
+    adjusted = adjust([effect.p for effect in effects], evidence.correction)
+    higher, alpha = metric.direction(name), 1 - evidence.confidence
+    rows: list[Row] = []
+    for index, effect in enumerate(effects):
+        p_adjusted = float(np.asarray(adjusted)[index])
+        variant = sweep.variants[index]
+        row = Row(
+            component=sweep.names[index],
+            metric=name,
+            baseline=effect.baseline,
+            value=effect.value,
+            delta=effect.delta,
+            low=effect.low,
+            high=effect.high,
+            p=effect.p,
+            p_adjusted=p_adjusted,
+            verdict=verdict(effect.delta, p_adjusted, higher, alpha),
+            effect=_reach(variant, swept.reached[index]),
+            n=effect.n,
+            group=metric.group,
+            failed=outcomes[index].failed,
+            note=_note(variant),
+        )
+        rows.append(row)
+    return rows
+
+
+def _reach(variant: Variant, changed_output: bool) -> Reach:
+    if changed_output:
+        return "full"
+    own = any(variant.changed(component) for component in variant.components)
+    return "local" if own else "none"
+
+
+def _note(variant: Variant) -> str:
+    notes = [variant.note(component) for component in variant.components]
+    idle = variant.never_fired()
+    if idle:
+        notes.append("never ran on this data: " + ", ".join(map(str, idle)))
+    return "; ".join(dict.fromkeys(note for note in notes if note))

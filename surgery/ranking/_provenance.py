@@ -1,0 +1,80 @@
+"""Provenance: where a ranking comes from, as plain JSON."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from torch import nn
+
+from surgery.engine import Engine, Swept
+from surgery.ops import AbstractOperation, mode_name
+from surgery.ranking._plan import Plan
+from surgery.stats import Evidence
+
+_PACKAGES = ("torch-surgery", "torch", "timm", "numpy", "scipy", "torchmetrics")
+
+
+def provenance(
+    model: nn.Module,
+    targets: object,
+    operation: AbstractOperation,
+    dial: float,
+    seed: int,
+    engine: Engine,
+    evidence: Evidence,
+    plan: Plan,
+    swept: Swept,
+    directions: Mapping[str, bool],
+    *,
+    device: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Everything that is needed to tell, and to repeat, how the rows came about."""
+    return {
+        "versions": _versions(),
+        "model": type(model).__name__,
+        "targets": _texts(targets),
+        "mode": mode_name(operation),
+        "dial": dial,
+        "seed": seed,
+        "plan": {
+            "backend": engine.backend,
+            "device": device,
+            "amp": None if engine.amp is None else str(engine.amp),
+            "order": plan.names,
+            "batch_sizes": swept.batch_sizes,
+        },
+        "data": {
+            "samples": sum(swept.batch_sizes),
+            "batches": len(swept.batch_sizes),
+            "interrupted": swept.interrupted,
+        },
+        "command": " ".join(sys.argv),
+        "confidence": evidence.confidence,
+        "correction": evidence.correction,
+        "higher_is_better": dict(directions),
+        "skipped": plan.skipped,
+        "failures": [asdict(failure) for failure in swept.failures],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            continue
+    return found
+
+
+def _texts(targets: object) -> Any:
+    if isinstance(targets, Sequence) and not isinstance(targets, str):
+        return [_texts(target) for target in targets]
+    return str(targets)

@@ -1,0 +1,187 @@
+"""rank: score every component by what the user's own metric loses without it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from surgery._random import seeded
+from surgery.ablation import Variant, gather
+from surgery.anatomy import Component, record_run, unwrap
+from surgery.data import Batches, to_device
+from surgery.engine import Engine, Step, Sweep, default_step, make_metrics
+from surgery.errors import OperationError
+from surgery.ops import AbstractOutputOperation, Clock, ModeLike, as_operation
+from surgery.ranking._judge import judged
+from surgery.ranking._plan import plan_variants, require_eval_mode
+from surgery.ranking._provenance import provenance
+from surgery.ranking._result import Ranking
+from surgery.report import Advance
+from surgery.report import progress as progress_bar
+from surgery.stats import Evidence
+from surgery.targets import TargetLike
+
+OnError = Literal["raise", "skip"]
+
+
+def rank(
+    model: nn.Module,
+    data: object,
+    targets: TargetLike,
+    *,
+    mode: ModeLike = "zero",
+    dial: float = 1.0,
+    metric: object = "accuracy",
+    higher_is_better: bool | Mapping[str, bool] | None = None,
+    step: Step | None = None,
+    engine: Engine = Engine(),
+    evidence: Evidence = Evidence(),
+    on_error: OnError = "raise",
+    seed: int = 0,
+    progress: bool = True,
+) -> Ranking:
+    """Score components by what the metric loses when each is operated on.
+
+    Baseline and all variants are evaluated on each batch while it is in memory, so
+    that each sample is loaded once (twice for `mode="mean"`, which first averages over
+    the data). Per-sample outcomes are paired: intervals and p-values are of the change,
+    not of two separate evaluations. The model is left as it was.
+
+    Args:
+        model: A module in eval mode. A compiled or parallel wrapper is looked through:
+            the plain model runs.
+        data: A DataLoader, a Dataset, a pair `(X, Y)` of tensors or arrays, or an
+            iterable of batches. Batches are `(x, y)`, mappings with `labels`, or
+            anything that `step` understands.
+        targets: What to rank. A target that matches several components ranks each on
+            its own; a list inside the list is one group; a container is one row per
+            child.
+        mode: What is done to each component; see `ablate`. `resample` takes donors
+            from the same batch: shuffle the data, so that batches mix classes.
+        dial: m in [0, 1]; see `ablate`.
+        metric: A name (`accuracy`, `accuracy@5`, `error_rate`, `precision`, `recall`,
+            `f1`, `f1:macro`, `cross_entropy`, `perplexity`, `mse`, `rmse`, `mae`,
+            `r2`, `spearman`, `pearson`), a `torchmetrics.Metric`, a callable `(outputs,
+            labels) -> per-sample tensor, scalar, or dict of per-sample tensors`, a list
+            of these, or a dict of such lists: one table per group.
+        higher_is_better: For callables: which way is good, as a bool or by name.
+        step: `step(model, batch) -> (outputs, labels)`, where batches are special.
+        engine: How to run.
+        evidence: How to judge.
+        on_error: `"raise"`, or `"skip"`: samples that fail in the untouched model are
+            left out everywhere, samples that fail only without a component count
+            against that variant, components that cannot be operated on are left out;
+            all are shown.
+        seed: Seed of everything that is drawn; the global generators stay as they are.
+        progress: Whether to show how far the sweep has come.
+
+    Returns:
+        One row per component and metric, most important first, with intervals, p-values
+        and verdicts; prints as a table.
+
+    Raises:
+        TargetError: A target names nothing that runs in this model.
+        OperationError: The mode makes no sense there; the model is in train mode.
+        DataError: Data, labels or metric do not fit.
+        SurgeryError: A forward failed, and `on_error` is `"raise"`.
+
+    Example:
+        >>> ranking = surgery.rank(model, loader, "layer*.*", metric="accuracy")
+        >>> print(ranking)
+    """
+    started = time.time()
+    if on_error not in ("raise", "skip"):
+        raise OperationError(f"on_error is 'raise' or 'skip', got {on_error!r}")
+    operation = as_operation(mode)
+    inner = unwrap(model)
+    require_eval_mode(inner)
+    metrics = make_metrics(metric, higher_is_better)
+    batches = Batches(data)
+    run = step or default_step
+    averages = isinstance(operation, AbstractOutputOperation) and operation.needs_data
+    batches.require(2 if averages else 1)
+    with seeded(seed), engine.placed(inner) as device, torch.no_grad():
+        first, stream = _peek(batches)
+        seen = record_run(inner, lambda: run(inner, to_device(first, device)))
+        clock = Clock()
+
+        def variant(components: Sequence[Component]) -> Variant:
+            return Variant(
+                inner,
+                components,
+                operation,
+                clock,
+                dial=dial,
+                seed=seed,
+                backend=engine.backend,
+            )
+
+        plan = plan_variants(
+            inner, targets, seen, operation, dial, variant, skip=on_error == "skip"
+        )
+        if averages:
+            with progress_bar("Averaging", batches.batches, progress) as advance:
+                gather(
+                    inner,
+                    plan.variants,
+                    clock,
+                    _counted(stream, advance),
+                    lambda m, batch: run(m, to_device(batch, device)),
+                )
+            stream = iter(batches)
+        sweep = Sweep(
+            model=inner,
+            step=run,
+            names=plan.names,
+            variants=plan.variants,
+            metrics=metrics,
+            clock=clock,
+            device=device,
+            seed=seed,
+            skip_errors=on_error == "skip",
+        )
+        total = batches.batches and batches.batches * (1 + len(plan.variants))
+        title = f"Ranking {len(plan.variants)} components"
+        with progress_bar(title, total, progress) as advance:
+            swept = sweep.run(stream, batches.samples, advance)
+    if swept.interrupted:
+        samples = sum(swept.batch_sizes)
+        warnings.warn(
+            f"interrupted: the ranking rests on the first {samples} samples",
+            stacklevel=2,
+        )
+    rows, directions = judged(sweep, swept, evidence, seed)
+    origin = provenance(
+        inner,
+        targets,
+        operation,
+        dial,
+        seed,
+        engine,
+        evidence,
+        plan,
+        swept,
+        directions,
+        device=str(device),
+        seconds=time.time() - started,
+    )
+    return Ranking(rows, origin)
+
+
+def _peek(batches: Batches) -> tuple[Any, Iterator[Any]]:
+    """The first batch, and a pass that still has it: each sample is loaded once."""
+    stream = iter(batches)
+    first = next(stream)
+    return first, itertools.chain([first], stream)
+
+
+def _counted(stream: Iterable[Any], advance: Advance) -> Iterator[Any]:
+    for batch in stream:
+        yield batch
+        advance()

@@ -1,0 +1,11 @@
+"""Paired tests, intervals, corrections and verdicts; knows arrays, not models."""
+
+from surgery.stats._blocks import paired_blocks as paired_blocks
+from surgery.stats._blocks import paired_transformed as paired_transformed
+from surgery.stats._decide import Verdict as Verdict
+from surgery.stats._decide import adjust as adjust
+from surgery.stats._decide import verdict as verdict
+from surgery.stats._effect import Correction as Correction
+from surgery.stats._effect import Effect as Effect
+from surgery.stats._effect import Evidence as Evidence
+from surgery.stats._paired import paired_means as paired_means
