@@ -13,10 +13,17 @@ from torch import nn
 
 from surgery._random import seeded
 from surgery.ablation import Variant, gather
-from surgery.anatomy import Component, record_run, unwrap
-from surgery.data import Batches, to_device
-from surgery.engine import Engine, Step, Sweep, default_step, make_metrics
-from surgery.errors import OperationError
+from surgery.anatomy import Component, Record, record_run, unwrap
+from surgery.data import Batches, batch_length, slice_batch, to_device
+from surgery.engine import (
+    Engine,
+    Step,
+    Sweep,
+    default_step,
+    forward_failed,
+    make_metrics,
+)
+from surgery.errors import OperationError, SurgeryError
 from surgery.ops import AbstractOutputOperation, Clock, ModeLike, as_operation
 from surgery.ranking._judge import judged
 from surgery.ranking._plan import plan_variants, require_eval_mode
@@ -108,7 +115,7 @@ def rank(
     batches.require(2 if averages else 1)
     with seeded(seed), engine.placed(inner) as device, torch.no_grad():
         first, stream = _peek(batches)
-        seen = record_run(inner, lambda: run(inner, to_device(first, device)))
+        seen = _recorded(inner, run, to_device(first, device), on_error)
         clock = Clock()
 
         def variant(components: Sequence[Component]) -> Variant:
@@ -179,6 +186,29 @@ def _peek(batches: Batches) -> tuple[Any, Iterator[Any]]:
     stream = iter(batches)
     first = next(stream)
     return first, itertools.chain([first], stream)
+
+
+def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Record:
+    """One forward, recorded: on the batch, or on its first sample that can be run."""
+    try:
+        return record_run(model, lambda: run(model, batch))
+    except SurgeryError:
+        raise
+    except Exception as error:
+        if on_error == "raise":
+            raise forward_failed(
+                "in the untouched model, on the first batch", error
+            ) from error
+        cause = error
+    for row in range(batch_length(batch)):
+        alone = slice_batch(batch, row, row + 1)
+        try:
+            return record_run(model, lambda alone=alone: run(model, alone))
+        except Exception as error:
+            cause = error
+    raise forward_failed(
+        "in the untouched model, on every sample of the first batch", cause
+    ) from cause
 
 
 def _counted(stream: Iterable[Any], advance: Advance) -> Iterator[Any]:

@@ -1,0 +1,15 @@
+"""surgery: know what each part of a PyTorch model does."""
+
+from surgery import errors as errors
+from surgery import ops as ops
+from surgery._version import __version__ as __version__
+from surgery.ablation import Ablation as Ablation
+from surgery.ablation import ablate as ablate
+from surgery.ablation import freeze as freeze
+from surgery.anatomy import Component as Component
+from surgery.anatomy import Components as Components
+from surgery.anatomy import components as components
+from surgery.engine import Engine as Engine
+from surgery.ranking import Ranking as Ranking
+from surgery.ranking import rank as rank
+from surgery.stats import Evidence as Evidence

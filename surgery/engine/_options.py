@@ -1,0 +1,71 @@
+"""Engine: how a sweep runs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from surgery.backend import available_backends
+from surgery.errors import BackendError, DataError
+
+_AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to run a sweep.
+
+    Attributes:
+        backend: What places operations in the model: `"auto"` or a backend's name.
+        device: Where to run. Default: where the model is. The model is moved for the
+            sweep and back afterwards.
+        amp: Autocast type, `"bfloat16"` or `"float16"`. Default: none.
+    """
+
+    backend: str = "auto"
+    device: str | torch.device | None = None
+    amp: str | torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in available_backends():
+            raise BackendError(
+                f"unknown backend {self.backend!r}; there are "
+                f"{', '.join(available_backends())}"
+            )
+        self.autocast_type()
+
+    def autocast_type(self) -> torch.dtype | None:
+        """The type of `amp`, if there is one."""
+        if self.amp is None or self.amp in _AMP.values():
+            return self.amp  # type: ignore[return-value] # pyright: ignore
+        if self.amp not in _AMP:
+            raise DataError(
+                f"amp must be one of {', '.join(map(repr, _AMP))}, got {self.amp!r}"
+            )
+        return _AMP[str(self.amp)]
+
+    @contextmanager
+    def placed(self, model: nn.Module) -> Generator[torch.device]:
+        """Have the model on the device, under autocast; put it back afterwards."""
+        devices = {p.device for p in model.parameters()}
+        home = next(iter(devices), torch.device("cpu"))
+        device = home if self.device is None else torch.device(self.device)
+        moves = device.type != home.type or device.index not in (None, home.index)
+        if moves and len(devices) > 1:
+            raise DataError(
+                f"the model is spread over {len(devices)} devices: leave Engine(device="
+                "...) out to run it as it lies"
+            )
+        amp = self.autocast_type()
+        try:
+            if moves:
+                model.to(device)
+            with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+                yield device
+        finally:
+            if moves:
+                model.to(home)
