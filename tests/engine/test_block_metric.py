@@ -130,7 +130,8 @@ def test_blocks_of_a_metric_equal_the_metric_on_whole_data(
         assert value == pytest.approx(float(whole.compute()), abs=1e-6)
     assert effect.delta == effect.value - effect.baseline
     assert effect.low < effect.delta < effect.high
-    assert effect.p < 0.05 and effect.n == N
+    assert (effect.p < 0.05) == (not effect.low <= 0 <= effect.high)
+    assert effect.n == N
 
 
 def test_the_users_metric_is_not_touched() -> None:
