@@ -6,7 +6,7 @@ from surgery.engine._metrics import make_metrics as make_metrics
 from surgery.engine._options import Engine as Engine
 from surgery.engine._steps import Step as Step
 from surgery.engine._steps import default_step as default_step
-from surgery.engine._sweep import Failure as Failure
 from surgery.engine._sweep import Sweep as Sweep
-from surgery.engine._sweep import Swept as Swept
-from surgery.engine._sweep import forward_failed as forward_failed
+from surgery.engine._swept import Failure as Failure
+from surgery.engine._swept import Swept as Swept
+from surgery.engine._swept import forward_failed as forward_failed

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,49 +11,23 @@ from torch import Tensor, nn
 
 from surgery._random import derive, seed_all
 from surgery.ablation import Variant
-from surgery.anatomy import tensors
 from surgery.data import batch_length, keep_samples, slice_batch, to_device
-from surgery.engine._metrics import AbstractMetric, AbstractOutcome
+from surgery.engine._interrupt import interruptible
+from surgery.engine._metric import AbstractMetric
 from surgery.engine._steps import Step, failed_samples, main_output
-from surgery.errors import DataError, SurgeryError
+from surgery.engine._swept import (
+    Baseline,
+    Failure,
+    Swept,
+    differ,
+    forward_failed,
+    kept_places,
+    span,
+    words,
+)
+from surgery.errors import DataError
 from surgery.ops import Clock
 from surgery.report import Advance
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A sample that could not be measured.
-
-    Attributes:
-        component: The row in which it failed; `None` for the untouched model.
-        sample: Its place in the data, from 0.
-        cause: What went wrong.
-    """
-
-    component: str | None
-    sample: int
-    cause: str
-
-
-@dataclass
-class Swept:
-    """What a sweep leaves: per-sample outcomes, and what happened on the way.
-
-    Attributes:
-        baseline: The untouched model's outcome, by metric.
-        outcomes: For each variant its outcomes, by metric.
-        reached: For each variant whether the model's output ever changed.
-        batch_sizes: Samples of each batch, in order: with the seed, the plan.
-        failures: Samples that failed.
-        interrupted: Whether it stopped before the end of the data.
-    """
-
-    baseline: list[AbstractOutcome]
-    outcomes: list[list[AbstractOutcome]]
-    reached: list[bool]
-    batch_sizes: list[int] = field(default_factory=list[int])
-    failures: list[Failure] = field(default_factory=list[Failure])
-    interrupted: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +75,7 @@ class Sweep:
             self.clock.start, with_kwargs=True
         )
         try:
-            with _interruptible() as interrupted:
+            with interruptible() as interrupted:
                 for number, batch in enumerate(batches):
                     self._batch(number, batch, swept, advance)
                     if interrupted():
@@ -130,14 +101,12 @@ class Sweep:
         for index, outcomes in enumerate(swept.outcomes):
             outputs, failed = self._variant(index, base, swept)
             if not swept.reached[index]:
-                swept.reached[index] = _differ(base.outputs, outputs)
+                swept.reached[index] = differ(base.outputs, outputs)
             for outcome in outcomes:
                 outcome.update(outputs, base.labels, failed)
             advance(1)
 
-    def _baseline(
-        self, batch: Any, places: list[int], swept: Swept
-    ) -> _Baseline | None:
+    def _baseline(self, batch: Any, places: list[int], swept: Swept) -> Baseline | None:
         """The untouched model on the samples that it can do; `None` if there are none.
 
         Raises:
@@ -149,19 +118,19 @@ class Sweep:
             raise
         except Exception as error:
             if not self.skip_errors:
-                where = f"in the untouched model, {_span(places)}"
+                where = f"in the untouched model, {span(places)}"
                 raise forward_failed(where, error) from error
             causes = self._causes(batch, len(places))
             swept.failures += [Failure(None, places[i], c) for i, c in causes.items()]
             mask = torch.tensor([i not in causes for i in range(len(places))])
-            batch, places = keep_samples(batch, mask), _kept_places(places, mask)
+            batch, places = keep_samples(batch, mask), kept_places(places, mask)
             if not places:
                 return None
             outputs, labels = self._forward(batch)
         bad = failed_samples(outputs).cpu()
         if not bool(bad.any()):
-            return _Baseline(batch, outputs, labels, None, places)
-        ill = _kept_places(places, bad)
+            return Baseline(batch, outputs, labels, None, places)
+        ill = kept_places(places, bad)
         if not self.skip_errors:
             raise DataError(
                 f"the untouched model's output is not finite (NaN or infinite) for "
@@ -170,16 +139,16 @@ class Sweep:
             )
         swept.failures += [Failure(None, i, "its output is not finite") for i in ill]
         keep = ~bad
-        places = _kept_places(places, keep)
+        places = kept_places(places, keep)
         clean = keep_samples(outputs, keep), keep_samples(labels, keep)
-        return _Baseline(batch, *clean, keep, places) if places else None
+        return Baseline(batch, *clean, keep, places) if places else None
 
     def _forward(self, batch: Any) -> tuple[Any, Any]:
         seed_all(derive(self.seed, "batch", self.clock.fixed))
         return self.step(self.model, batch)
 
     def _variant(
-        self, index: int, base: _Baseline, swept: Swept
+        self, index: int, base: Baseline, swept: Swept
     ) -> tuple[Any, Tensor | None]:
         """The outputs of one variant, and which of its samples failed only here."""
         causes: dict[int, str] = {}
@@ -188,7 +157,7 @@ class Sweep:
             outputs = base.kept(self._forward(base.batch)[0])
         except Exception as error:
             if not self.skip_errors:
-                where = f"without {self.names[index]}, {_span(base.places)}"
+                where = f"without {self.names[index]}, {span(base.places)}"
                 raise forward_failed(where, error) from error
             outputs, causes = self._one_by_one(base)
         finally:
@@ -204,7 +173,7 @@ class Sweep:
             swept.failures.append(failure)
         return outputs, failed
 
-    def _one_by_one(self, base: _Baseline) -> tuple[Any, dict[int, str]]:
+    def _one_by_one(self, base: Baseline) -> tuple[Any, dict[int, str]]:
         """Samples alone; those that raise get the baseline's output and a cause."""
         batch = base.kept(base.batch)
         reference = main_output(base.outputs)
@@ -215,7 +184,7 @@ class Sweep:
                 outputs, _ = self._forward(slice_batch(batch, row, row + 1))
                 rows.append(main_output(outputs))
             except Exception as error:
-                causes[row] = _words(error)
+                causes[row] = words(error)
                 rows.append(reference[row : row + 1])
         return torch.cat(rows), causes
 
@@ -226,77 +195,5 @@ class Sweep:
             try:
                 self._forward(slice_batch(batch, row, row + 1))
             except Exception as error:
-                causes[row] = _words(error)
+                causes[row] = words(error)
         return causes
-
-
-@dataclass(frozen=True)
-class _Baseline:
-    """The untouched model on one batch.
-
-    Attributes:
-        batch: What every variant runs on.
-        outputs: Of the samples that count.
-        labels: Of the samples that count.
-        keep: Which samples of the batch count; `None` for all.
-        places: The places of those samples in the data.
-    """
-
-    batch: Any
-    outputs: Any
-    labels: Any
-    keep: Tensor | None
-    places: list[int]
-
-    def kept(self, samples: Any) -> Any:
-        """Outputs or a batch with the samples that count."""
-        return samples if self.keep is None else keep_samples(samples, self.keep)
-
-
-def _kept_places(places: Sequence[int], mask: Tensor) -> list[int]:
-    return [place for place, keep in zip(places, mask.tolist(), strict=True) if keep]
-
-
-def _differ(baseline: Any, outputs: Any) -> bool:
-    ours, theirs = tensors(baseline), tensors(outputs)
-    return len(ours) != len(theirs) or any(
-        a.shape != b.shape or not torch.equal(a, b)
-        for a, b in zip(ours, theirs, strict=True)
-    )
-
-
-def forward_failed(where: str, error: Exception) -> SurgeryError:
-    """What to raise when the model itself raised."""
-    return SurgeryError(
-        f"the forward failed {where}: {_words(error)}. Mend it, or count and skip such "
-        "samples with on_error='skip'"
-    )
-
-
-def _span(places: Sequence[int]) -> str:
-    return f"on samples {places[0]} to {places[-1]}"
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _interruptible() -> Generator[Callable[[], bool]]:
-    """Let the first interrupt set a flag that can be asked; the second one raises."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread gets signals
-        return
-    asked = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -6,6 +6,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -191,7 +192,7 @@ def _peek(batches: Batches) -> tuple[Any, Iterator[Any]]:
 def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Record:
     """One forward, recorded: on the batch, or on its first sample that can be run."""
     try:
-        return record_run(model, lambda: run(model, batch))
+        return record_run(model, partial(run, model, batch))
     except SurgeryError:
         raise
     except Exception as error:
@@ -203,7 +204,7 @@ def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Rec
     for row in range(batch_length(batch)):
         alone = slice_batch(batch, row, row + 1)
         try:
-            return record_run(model, lambda alone=alone: run(model, alone))
+            return record_run(model, partial(run, model, alone))
         except Exception as error:
             cause = error
     raise forward_failed(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+from surgery.report import JSONValue
 
 Verdict = Literal["important", "harmful", "inconclusive", "failed"]
 Reach = Literal["none", "local", "full"]
@@ -49,3 +52,16 @@ class Row:
     group: str = ""
     failed: int = 0
     note: str = ""
+
+
+class Ranked(Protocol):
+    """What drawers see of a ranking."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]: ...
+    @property
+    def provenance(self) -> Mapping[str, JSONValue]: ...
+    @property
+    def skipped(self) -> tuple[dict[str, JSONValue], ...]: ...
+    @property
+    def failures(self) -> tuple[dict[str, JSONValue], ...]: ...

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from surgery.errors import SurgeryError
-from surgery.ranking._row import Row
+from surgery.ranking._row import Ranked, Row
 from surgery.ranking._words import caption, headline
 from surgery.report import (
     Bar,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
-    from surgery.ranking._result import Ranking
 
 _TONES: Mapping[str, Tone] = {
     "important": "worse",
@@ -53,13 +52,13 @@ def ordered(rows: Sequence[Row], better: Mapping[str, JSONValue]) -> tuple[Row, 
     return tuple(sorted(rows, key=place))
 
 
-def records(ranking: Ranking, key: str) -> tuple[dict[str, JSONValue], ...]:
+def records(ranking: Ranked, key: str) -> tuple[dict[str, JSONValue], ...]:
     value = ranking.provenance.get(key)
     listed = value if isinstance(value, list) else []
     return tuple(record for record in listed if isinstance(record, dict))
 
 
-def all_series(ranking: Ranking) -> dict[str, tuple[Row, ...]]:
+def all_series(ranking: Ranked) -> dict[str, tuple[Row, ...]]:
     """Rows by metric; the group is part of the name where there are several."""
     several = len({row.group for row in ranking.rows}) > 1
     named: dict[str, list[Row]] = {}
@@ -69,7 +68,7 @@ def all_series(ranking: Ranking) -> dict[str, tuple[Row, ...]]:
     return {name: tuple(rows) for name, rows in named.items()}
 
 
-def series(ranking: Ranking, metric: str | None) -> tuple[str, tuple[Row, ...]]:
+def series(ranking: Ranked, metric: str | None) -> tuple[str, tuple[Row, ...]]:
     """One metric's name and rows."""
     named = all_series(ranking)
     if not named:
@@ -83,7 +82,7 @@ def series(ranking: Ranking, metric: str | None) -> tuple[str, tuple[Row, ...]]:
     return metric, named[metric]
 
 
-def data(ranking: Ranking) -> Table:
+def data(ranking: Ranked) -> Table:
     """Everything, under the names of the contract."""
     names = [field.name for field in fields(Row) if field.name != "group"]
     if len({row.group for row in ranking.rows}) > 1:
@@ -92,7 +91,7 @@ def data(ranking: Ranking) -> Table:
     return Table("", columns, tuple(vars(row) for row in ranking.rows))
 
 
-def tables(ranking: Ranking) -> tuple[Table, ...]:
+def tables(ranking: Ranked) -> tuple[Table, ...]:
     """One table per group, for people."""
     groups = list(dict.fromkeys(row.group for row in ranking.rows)) or [""]
     return tuple(
@@ -101,11 +100,11 @@ def tables(ranking: Ranking) -> tuple[Table, ...]:
     )
 
 
-def drawn(ranking: Ranking, width: int) -> list[RenderableType]:
+def drawn(ranking: Ranked, width: int) -> list[RenderableType]:
     return [draw(table, width) for table in tables(ranking)]
 
 
-def _table(ranking: Ranking, rows: Sequence[Row], group: str) -> Table:
+def _table(ranking: Ranked, rows: Sequence[Row], group: str) -> Table:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     confidence = ranking.provenance.get("confidence")
     level = f"{100 * confidence:g} % " if isinstance(confidence, float) else ""
@@ -148,7 +147,7 @@ def _same(rows: Sequence[Row], name: str) -> bool:
     return len(values) <= len({row.metric for row in rows})
 
 
-def chart(ranking: Ranking, metric: str | None) -> Figure:
+def chart(ranking: Ranked, metric: str | None) -> Figure:
     name, rows = series(ranking, metric)
     return bar_chart(
         [
@@ -165,7 +164,7 @@ def chart(ranking: Ranking, metric: str | None) -> Figure:
     )
 
 
-def logs(ranking: Ranking) -> dict[str, Any]:
+def logs(ranking: Ranked) -> dict[str, Any]:
     """What `write_tensorboard` takes, by argument.
 
     TensorBoard groups charts by what stands before the first slash: the whole

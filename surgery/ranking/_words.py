@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from surgery.report import JSONValue, format_value, printable
 
 if TYPE_CHECKING:
-    from surgery.ranking._result import Ranking
-    from surgery.ranking._row import Row
+    from surgery.ranking._row import Ranked, Row
 
 SHOWN = 5  # causes listed below a table; the rest is counted
 _VERDICTS = {
@@ -26,7 +25,7 @@ _EFFECTS = {
 }
 
 
-def headline(ranking: Ranking, rows: Sequence[Row], group: str) -> str:
+def headline(ranking: Ranked, rows: Sequence[Row], group: str) -> str:
     """Model, metric, what was done, and the baseline with its samples."""
     model = ranking.provenance.get("model")
     model = model.get("name") if isinstance(model, dict) else model
@@ -55,7 +54,7 @@ def _baseline(rows: Sequence[Row], metric: str, metrics: Sequence[str]) -> str:
     return f"{name} {baselines.pop()} on {samples}{_count(max(counts), 'sample')}"
 
 
-def caption(ranking: Ranking, rows: Sequence[Row]) -> str:
+def caption(ranking: Ranked, rows: Sequence[Row]) -> str:
     """How to read the table, and what is missing from it."""
     lines = [_change(ranking, rows), _evidence(ranking)] if rows else []
     lines += _present("verdict", _VERDICTS, rows)
@@ -73,7 +72,7 @@ def caption(ranking: Ranking, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _change(ranking: Ranking, rows: Sequence[Row]) -> str:
+def _change(ranking: Ranked, rows: Sequence[Row]) -> str:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     better = ranking.provenance.get("higher_is_better")
     better = better if isinstance(better, dict) else {}
@@ -90,7 +89,7 @@ def _change(ranking: Ranking, rows: Sequence[Row]) -> str:
     return f"{line}."
 
 
-def _evidence(ranking: Ranking) -> str:
+def _evidence(ranking: Ranked) -> str:
     confidence = ranking.provenance.get("confidence")
     correction = ranking.provenance.get("correction")
     parts: list[str] = []

@@ -9,10 +9,10 @@ from torch import nn
 
 from surgery.anatomy._component import Component
 from surgery.anatomy._record import Record
+from surgery.anatomy._spelling import canonical
 from surgery.errors import TargetError
 from surgery.targets._names import Names
 from surgery.targets._resolve import as_target, resolve_in
-from surgery.targets._spelling import canonical
 from surgery.targets._target import Range, Target
 
 TargetLike: TypeAlias = "str | Target | Component | Sequence[TargetLike]"
@@ -35,6 +35,7 @@ def resolve_group(
 
     Raises:
         TargetError: If one of them does not parse or names nothing.
+        NoEffectError: If what one of them names was recorded never to run.
     """
     return _group(Names(model), _flat(targets, model), record, called_only)
 
@@ -59,6 +60,7 @@ def resolve_each(
 
     Raises:
         TargetError: If one of them does not parse or names nothing.
+        NoEffectError: If what one of them names was recorded never to run.
     """
     names = Names(model)
     rows: dict[frozenset[Component], tuple[str, tuple[Component, ...]]] = {}

@@ -12,8 +12,8 @@ An empty PATTERN before a suffix is the whole model.
 
 from __future__ import annotations
 
+from surgery.anatomy._spelling import canonical, split_call
 from surgery.errors import TargetError
-from surgery.targets._spelling import canonical, split_call
 from surgery.targets._target import (
     Index,
     Input,

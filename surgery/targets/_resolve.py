@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from surgery.anatomy._component import Component, Facts
 from surgery.anatomy._record import Record
+from surgery.anatomy._spelling import canonical
 from surgery.errors import TargetError
 from surgery.targets._inputs import inputs
 from surgery.targets._match import (
@@ -20,7 +21,6 @@ from surgery.targets._names import Names
 from surgery.targets._nearest import nothing_named
 from surgery.targets._parse import parse
 from surgery.targets._running import expand
-from surgery.targets._spelling import canonical
 from surgery.targets._suffix import inside
 from surgery.targets._target import Input, Path, Range, Regex, Target
 
@@ -44,6 +44,7 @@ def resolve(
 
     Raises:
         TargetError: If it does not parse or names nothing; never an empty result.
+        NoEffectError: If what it names was recorded never to run.
     """
     return resolve_in(Names(model), as_target(target), record, called_only)
 

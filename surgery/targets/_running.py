@@ -8,7 +8,7 @@ from torch import nn
 
 from surgery.anatomy._record import Record
 from surgery.anatomy._wrappers import is_scripted
-from surgery.errors import TargetError
+from surgery.errors import NoEffectError, TargetError
 from surgery.targets._names import Names
 
 
@@ -31,7 +31,9 @@ def expand(
         found = _runners(names, path, record, called_only)
         (kept if found else dead).extend(found or [path])
     if not kept:
-        raise TargetError(_never_runs(names, dead, text, record))
+        # Seen to run without it: an operation there would have no effect.
+        error = TargetError if record is None else NoEffectError
+        raise error(_never_runs(names, dead, text, record))
     return names.in_order(kept)
 
 

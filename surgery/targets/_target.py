@@ -10,15 +10,13 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
+from surgery.anatomy._spelling import ends_escaped, is_plain, split_call
 from surgery.errors import TargetError
 from surgery.targets._spelling import (
     check_is,
     check_number,
     check_segments,
     check_text,
-    ends_escaped,
-    is_plain,
-    split_call,
 )
 
 AXES: Final = ("channel", "feature", "token")

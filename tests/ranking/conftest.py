@@ -34,5 +34,5 @@ def _made() -> nn.Module:
             for parameter in model.parameters():
                 if bool((parameter == parameter.flatten()[0]).all()):
                     parameter.copy_(torch.rand(parameter.shape) * 0.8 + 0.4)
-            model.fc.weight.normal_(std=0.05)
+            model.get_parameter("fc.weight").normal_(std=0.05)
     return model.eval()

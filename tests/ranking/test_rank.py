@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import surgery
-from surgery.errors import DataError, OperationError, SurgeryError, TargetError
+from surgery.errors import (
+    DataError,
+    NoEffectError,
+    OperationError,
+    SurgeryError,
+    TargetError,
+)
 
 BLOCKS = ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]
 Pair = tuple[Tensor, Tensor]
@@ -36,7 +42,7 @@ def outputs_without(
     return model.forward_head(x)  # type: ignore[no-any-return]
 
 
-CLASSIFICATION = {
+CLASSIFICATION: dict[str, Callable[..., Tensor]] = {
     "accuracy": lambda o, y: tmf.accuracy(o, y, "multiclass", num_classes=5),
     "accuracy@2": lambda o, y: tmf.accuracy(
         o, y, "multiclass", num_classes=5, top_k=2, average="micro"
@@ -54,7 +60,7 @@ CLASSIFICATION = {
     "cross_entropy": nn.functional.cross_entropy,
     "perplexity": lambda o, y: nn.functional.cross_entropy(o, y).exp(),
 }
-REGRESSION = {
+REGRESSION: dict[str, Callable[..., Tensor]] = {
     "mse": tmf.mean_squared_error,
     "rmse": lambda o, y: tmf.mean_squared_error(o, y, squared=False),
     "mae": tmf.mean_absolute_error,
@@ -149,7 +155,7 @@ class Counted(TensorDataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         self.loads[index] += 1
-        return super().__getitem__(index)
+        return tuple(tensor[index] for tensor in self.tensors)
 
 
 @pytest.mark.parametrize(("mode", "passes"), [("zero", 1), ("mean", 2)])
@@ -202,7 +208,7 @@ def test_rank_leaves_model_and_random_numbers_as_they_were(
     before = {k: v.clone() for k, v in model.state_dict().items()}
     torch.manual_seed(5)
     np.random.seed(5)
-    state, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    state, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
     loader = DataLoader(TensorDataset(*pairs), batch_size=50, shuffle=True)
     for mode in ("zero", "reinit", "noise"):
         surgery.rank(model, loader, BLOCKS, mode=mode, progress=False)
@@ -346,9 +352,20 @@ def test_an_unknown_target_names_the_nearest(model: nn.Module, pairs: Pair) -> N
         surgery.rank(model, pairs, "layer3.O", progress=False)
 
 
+def test_a_part_that_never_runs_is_refused_before_the_sweep(pairs: Pair) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(576, 5)).eval()
+    model[1].spare = nn.Linear(2, 2)
+    with pytest.raises(NoEffectError, match=r"'1\.spare' never runs in this forward"):
+        surgery.rank(model, pairs, ["1", "1.spare"], progress=False)
+    ranking = surgery.rank(model, pairs, "**[Linear]", progress=False)
+    assert [row.component for row in ranking] == ["1"]
+    assert ranking.skipped == ({"component": "1.spare", "cause": "never called"},)
+
+
 def test_empty_data_is_an_error(model: nn.Module) -> None:
     empty = torch.zeros(0, 1, 24, 24), torch.zeros(0, dtype=torch.long)
-    for data in ([], empty):
+    nothing: list[object] = [[], empty]
+    for data in nothing:
         with pytest.raises(DataError, match=r"empty|no batch|no sample"):
             surgery.rank(model, data, BLOCKS, progress=False)
 

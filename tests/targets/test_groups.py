@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from surgery.errors import TargetError
+from surgery.errors import NoEffectError, TargetError
 from surgery.targets import parse, resolve, resolve_each, resolve_group
 
 Names = Callable[[object], list[str]]
@@ -116,9 +116,9 @@ def test_modules_that_never_run_can_be_asked_for(
     stack: nn.Module, make_record: Callable[..., Any]
 ) -> None:
     record = make_record(stack, calls={"head": 0})
-    with pytest.raises(TargetError, match="never runs"):
+    with pytest.raises(NoEffectError, match="never runs"):
         resolve_group(stack, ["head"], record)
-    with pytest.raises(TargetError, match="never runs"):
+    with pytest.raises(NoEffectError, match="never runs"):
         resolve_each(stack, ["head"], record)
     assert resolve_group(stack, ["head"], record, called_only=False)[0].path == "head"
     assert resolve_each(stack, "head", record, called_only=False)[0][0] == "head"

@@ -13,7 +13,7 @@ from torch import nn
 
 from surgery.anatomy import Component, Facts, Slice
 from surgery.anatomy import record as run_once
-from surgery.errors import TargetError
+from surgery.errors import NoEffectError, TargetError
 from surgery.targets import Target, parse, resolve
 
 Names = Callable[[object], list[str]]
@@ -228,9 +228,9 @@ def test_a_module_that_never_runs_is_refused_by_name(
     stack: nn.Module, make_record: MakeRecord
 ) -> None:
     record = make_record(stack, calls={"layers.1.attn": 0, "layers.2.attn": 0})
-    with pytest.raises(TargetError, match=r"'layers.1.attn' never runs in this forw"):
+    with pytest.raises(NoEffectError, match=r"'layers.1.attn' never runs in this forw"):
         resolve(stack, "layers.1.attn", record)
-    with pytest.raises(TargetError, match="none of the 2 modules that match ever runs"):
+    with pytest.raises(NoEffectError, match="none of the 2 modules that match ever ru"):
         resolve(stack, r"re:layers\.[12]\.attn", record)
 
 
@@ -241,12 +241,12 @@ def test_a_bypassed_module_is_told_about_its_parameters_and_parent(
         stack, calls={"layers.1.attn": 0, "head": 0}, bypassed=["layers.1.attn", "head"]
     )
     with pytest.raises(
-        TargetError,
+        NoEffectError,
         match=r"its parent 'layers.1' uses its parameters without calling it. Operate "
         "on its parameters, e.g. 'layers.1.attn.weight', or on 'layers.1'",
     ):
         resolve(stack, "layers.1.attn", record)
-    with pytest.raises(TargetError, match="the model uses its parameters without"):
+    with pytest.raises(NoEffectError, match="the model uses its parameters without"):
         resolve(stack, "head", record)
 
 
@@ -262,7 +262,7 @@ def test_modules_that_never_run_can_be_had_for_their_parameters(
     assert all_of("layers.1.attn") == ["layers.1.attn"]
     assert all_of("layers") == ["layers.0", "layers.1", "layers.2"]
     assert all_of("prompts") == ["prompts"]
-    with pytest.raises(TargetError, match="'prompts' never runs"):
+    with pytest.raises(NoEffectError, match="'prompts' never runs"):
         resolve(stack, "prompts", record)
 
 
@@ -289,7 +289,7 @@ def test_a_scripted_module_is_refused_with_the_reason(
     model = nn.Sequential(torch.jit.script(nn.ReLU()), nn.Tanh())
     told = make_record(model, calls={"0": 0})
     assert names(resolve(model, "*", told)) == ["1"]
-    with pytest.raises(TargetError, match="'0' is compiled by TorchScript"):
+    with pytest.raises(NoEffectError, match="'0' is compiled by TorchScript"):
         resolve(model, "0", told)
 
 
@@ -372,9 +372,9 @@ def test_a_real_model_that_bypasses_modules_says_so(
 ) -> None:
     told = run_once(beit, (torch.zeros(1, 3, 32, 32),))
     assert "blocks.0.attn.qkv" not in names(resolve(beit, "blocks.0.attn.*", told))
-    with pytest.raises(TargetError, match=r"e.g. 'blocks.0.attn.qkv.weight', or on"):
+    with pytest.raises(NoEffectError, match=r"e.g. 'blocks.0.attn.qkv.weight', or on"):
         resolve(beit, "blocks.0.attn.qkv", told)
-    with pytest.raises(TargetError, match="none of the 2 modules that match"):
+    with pytest.raises(NoEffectError, match="none of the 2 modules that match"):
         resolve(beit, "**.qkv", told)
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from surgery.anatomy import canonical
 from surgery.errors import TargetError
 from surgery.targets import Target, parse
-from surgery.targets._spelling import canonical
 from surgery.targets._target import (
     Index,
     Input,

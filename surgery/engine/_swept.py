@@ -1,0 +1,102 @@
+"""What a sweep measures, on one batch and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surgery.anatomy import tensors
+from surgery.data import keep_samples
+from surgery.engine._metric import AbstractOutcome
+from surgery.errors import SurgeryError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be measured.
+
+    Attributes:
+        component: The row in which it failed; `None` for the untouched model.
+        sample: Its place in the data, from 0.
+        cause: What went wrong.
+    """
+
+    component: str | None
+    sample: int
+    cause: str
+
+
+@dataclass
+class Swept:
+    """What a sweep leaves: per-sample outcomes, and what happened on the way.
+
+    Attributes:
+        baseline: The untouched model's outcome, by metric.
+        outcomes: For each variant its outcomes, by metric.
+        reached: For each variant whether the model's output ever changed.
+        batch_sizes: Samples of each batch, in order: with the seed, the plan.
+        failures: Samples that failed.
+        interrupted: Whether it stopped before the end of the data.
+    """
+
+    baseline: list[AbstractOutcome]
+    outcomes: list[list[AbstractOutcome]]
+    reached: list[bool]
+    batch_sizes: list[int] = field(default_factory=list[int])
+    failures: list[Failure] = field(default_factory=list[Failure])
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The untouched model on one batch.
+
+    Attributes:
+        batch: What every variant runs on.
+        outputs: Of the samples that count.
+        labels: Of the samples that count.
+        keep: Which samples of the batch count; `None` for all.
+        places: The places of those samples in the data.
+    """
+
+    batch: Any
+    outputs: Any
+    labels: Any
+    keep: Tensor | None
+    places: list[int]
+
+    def kept(self, samples: Any) -> Any:
+        """Outputs or a batch with the samples that count."""
+        return samples if self.keep is None else keep_samples(samples, self.keep)
+
+
+def kept_places(places: Sequence[int], mask: Tensor) -> list[int]:
+    return [place for place, keep in zip(places, mask.tolist(), strict=True) if keep]
+
+
+def differ(baseline: Any, outputs: Any) -> bool:
+    ours, theirs = tensors(baseline), tensors(outputs)
+    return len(ours) != len(theirs) or any(
+        a.shape != b.shape or not torch.equal(a, b)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def forward_failed(where: str, error: Exception) -> SurgeryError:
+    """What to raise when the model itself raised."""
+    return SurgeryError(
+        f"the forward failed {where}: {words(error)}. Mend it, or count and skip such "
+        "samples with on_error='skip'"
+    )
+
+
+def span(places: Sequence[int]) -> str:
+    return f"on samples {places[0]} to {places[-1]}"
+
+
+def words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
