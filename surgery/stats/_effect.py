@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,12 +19,10 @@ class Evidence:
         correction: Correction for many comparisons: `"holm"` and `"bonferroni"`
             bound the chance of any false verdict, `"bh"` (Benjamini-Hochberg) the
             expected share of false ones, `"none"` corrects nothing.
-        margin: Largest change of the metric that counts as no change.
     """
 
     confidence: float = 0.95
     correction: Correction = "holm"
-    margin: float | None = None
 
     def __post_init__(self) -> None:
         if not _is_number(self.confidence) or not 0 < self.confidence < 1:
@@ -37,15 +34,6 @@ class Evidence:
             known = ", ".join(repr(name) for name in get_args(Correction))
             raise DataError(
                 f"unknown correction {self.correction!r}; it is one of {known}"
-            )
-        if self.margin is not None and (
-            not _is_number(self.margin)
-            or not math.isfinite(self.margin)
-            or self.margin <= 0
-        ):
-            raise DataError(
-                "margin must be a positive number in units of the metric, got "
-                f"{self.margin!r}; write Evidence(margin=0.01), or leave it out"
             )
 
 

@@ -9,7 +9,7 @@ from surgery.stats import Evidence
 
 
 def test_defaults_are_95_percent_and_holm() -> None:
-    assert Evidence() == Evidence(confidence=0.95, correction="holm", margin=None)
+    assert Evidence() == Evidence(confidence=0.95, correction="holm")
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, -0.5, float("nan"), "high", True])
@@ -22,9 +22,3 @@ def test_an_unknown_correction_is_refused_with_those_known() -> None:
     wrong: Any = "sidak"
     with pytest.raises(DataError, match="'sidak'; it is one of 'holm'"):
         Evidence(correction=wrong)
-
-
-@pytest.mark.parametrize("margin", [0, -0.1, float("inf"), float("nan"), "small"])
-def test_a_margin_that_is_not_positive_is_refused(margin: Any) -> None:
-    with pytest.raises(DataError, match=r"margin must be a positive number"):
-        Evidence(margin=margin)
