@@ -14,6 +14,8 @@ from torch import Tensor
 from surgery.engine._packing import Packed, pack
 
 MAX_BLOCKS = 200
+ROW = 4096
+"""States of up to so many numbers are rows of one table, made once for all blocks."""
 
 Rule = Literal["sum", "mean", "max", "min", "cat", "keep"]
 """How states of two runs of samples become one; `"keep"` is for lists of anything."""
@@ -52,6 +54,9 @@ class Blocks:
         self.size = max(1, -(-(total or 0) // MAX_BLOCKS))
         self._states: list[State] = []
         self.counts: list[int] = []
+        # Small tensors that stay, made between large ones that go, would leave the heap
+        # full of holes: gigabytes with a hundred variants.
+        self._rows: dict[str, Tensor] = {}
         self._sums: dict[str, _Sum] = {}
 
     def __len__(self) -> int:
@@ -60,7 +65,7 @@ class Blocks:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(
+        return sum(rows.nbytes for rows in self._rows.values()) + sum(
             value.nbytes
             if isinstance(value, Packed)
             else sum(
@@ -85,16 +90,26 @@ class Blocks:
 
     def append(self, values: Mapping[str, Any], count: int) -> None:
         """Add a run's states."""
-        state = {
-            name: self._taken(reduction, values[name])
-            for name, reduction in self._reductions.items()
-        }
         self._sums.clear()
-        if self.counts and self.counts[-1] < self.size:
-            self._states[-1] = self._merged(
-                self._states[-1], self.counts[-1], state, count
+        place = len(self.counts)
+        grows = bool(self.counts) and self.counts[-1] < self.size
+        if grows:
+            place -= 1
+        state: State = {}
+        for name, reduction in self._reductions.items():
+            if rows := self._rows_for(name, reduction, values[name]):
+                row = values[name].detach().cpu()
+                if grows:
+                    counts = [self.counts[place], count]
+                    row = _combine(reduction.rule, [rows[0][place], row], counts)
+                rows[0][place] = row
+            else:
+                state[name] = self._taken(reduction, values[name])
+        if grows:
+            self._states[place] = self._merged(
+                self._states[place], self.counts[place], state, count
             )
-            self.counts[-1] += count
+            self.counts[place] += count
         else:
             self._states.append(state)
             self.counts.append(count)
@@ -117,8 +132,22 @@ class Blocks:
             return self.size - self.counts[-1]
         return self.size
 
+    def _rows_for(self, name: str, reduction: Reduction, value: Any) -> list[Tensor]:
+        """The table of this state, if it has one."""
+        if reduction.rule in ("cat", "keep") or value.numel() > ROW:
+            return []
+        if name not in self._rows:
+            shape = MAX_BLOCKS + 1, *value.shape
+            self._rows[name] = torch.zeros(shape, dtype=value.dtype)
+        return [self._rows[name]]
+
     def _double(self) -> None:
         states, counts = self._states, self.counts
+        for name, rows in self._rows.items():
+            rule = self._reductions[name].rule
+            for at in range(0, len(counts), 2):
+                pair = counts[at : at + 2]
+                rows[at // 2] = _combine(rule, list(rows[at : at + len(pair)]), pair)
         self._states, self.counts = [], []
         for at in range(0, len(counts), 2):
             state, count = states[at], counts[at]
@@ -139,7 +168,8 @@ class Blocks:
 
     def _merged(self, one: State, n: int, other: State, m: int) -> State:
         merged: State = {}
-        for name, reduction in self._reductions.items():
+        for name in one:
+            reduction = self._reductions[name]
             a, b = one[name], other[name]
             if reduction.rule == "cat":
                 merged[name] = _joined([*a, *b])
@@ -154,10 +184,18 @@ class Blocks:
     def _reduced(
         self, name: str, reduction: Reduction, indices: NDArray[np.intp]
     ) -> Any:
+        rows = self._rows.get(name)
         if reduction.rule == "sum":
             if name not in self._sums:
-                self._sums[name] = _Sum([state[name] for state in self._states])
+                self._sums[name] = (
+                    _Sum([state[name] for state in self._states])
+                    if rows is None
+                    else _Sum.of_rows(rows[: len(self.counts)])
+                )
             return self._sums[name](indices)
+        if rows is not None:
+            counts = [self.counts[index] for index in indices]
+            return _combine(reduction.rule, list(rows[indices]), counts)
         chosen = [self._states[index][name] for index in indices]
         if reduction.rule in ("cat", "keep"):
             items = [item for block in chosen for item in block]
@@ -169,6 +207,11 @@ class Blocks:
 @final
 class _Sum:
     """Sums of one state over any multiset of blocks, in double precision."""
+
+    @classmethod
+    def of_rows(cls, rows: Tensor) -> _Sum:
+        """Sums of a table's rows."""
+        return cls([Packed(row, None, row.shape, row.dtype) for row in rows])
 
     def __init__(self, states: list[Packed]) -> None:
         first = states[0]

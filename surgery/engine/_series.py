@@ -18,14 +18,16 @@ _PENDING = 64
 class Series:
     """Grows by batches of numbers; as compact as they are.
 
-    Truth values take a byte, doubles eight, other floats four. A few batches stay on
-    their device before they move to the CPU together, so that a GPU is not waited
-    for at every batch.
+    Truth values take a byte, doubles eight, other floats four. They go into one array
+    that grows as a whole: small pieces that stay, made between large tensors that go,
+    would leave the heap full of holes. On an accelerator a few batches wait there and
+    move together, so that it is not waited for at every batch.
     """
 
     def __init__(self) -> None:
         self._pending: list[Tensor] = []
-        self._done: list[NDArray[Any]] = []
+        self._array: NDArray[Any] = np.empty(0, dtype=np.bool_)
+        self._filled = 0
         self._length = 0
 
     def __len__(self) -> int:
@@ -35,32 +37,46 @@ class Series:
     def nbytes(self) -> int:
         """Bytes held."""
         pending = sum(item.numel() * item.element_size() for item in self._pending)
-        return pending + sum(item.nbytes for item in self._done)
+        return pending + self._array.nbytes
 
     def append(self, values: Tensor) -> None:
         """Add a batch."""
         values = values.detach()
         if values.dtype not in (torch.bool, torch.float32, torch.float64):
             values = values.float()
+        self._length += len(values)
+        if values.device.type == "cpu":
+            self._flush()
+            self._add(values)
+            return
         # A view would keep the whole tensor behind it alive.
         self._pending.append(values.clone())
-        self._length += len(values)
         if len(self._pending) >= _PENDING:
             self._flush()
 
     def numpy(self) -> NDArray[Any]:
         """Everything so far."""
         self._flush()
-        if not self._done:
-            return np.empty(0)
-        if len(self._done) > 1:
-            self._done = [np.concatenate(self._done)]
-        return self._done[0]
+        return self._array[: self._filled]
 
     def _flush(self) -> None:
         if self._pending:
-            self._done.append(torch.cat(self._pending).cpu().numpy())
+            values = torch.cat(self._pending)
             self._pending.clear()
+            self._add(values.cpu())
+
+    def _add(self, values: Tensor) -> None:
+        new = values.numpy()
+        needed = self._filled + len(new)
+        dtype = np.result_type(self._array, new)
+        if needed > len(self._array) or dtype != self._array.dtype:
+            length = max(needed, len(self._array) * 5 // 4)
+            grown = np.empty((length, *new.shape[1:]), dtype=dtype)
+            if self._filled:
+                grown[: self._filled] = self._array[: self._filled]
+            self._array = grown
+        self._array[self._filled : needed] = new
+        self._filled = needed
 
 
 def check_paired(name: str, baseline: int, variant: int) -> None:
