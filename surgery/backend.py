@@ -130,12 +130,12 @@ def _load_plug_in(name: str) -> AbstractBackend:
 def _load(name: str, place: str) -> AbstractBackend:
     module, _, attribute = place.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        backend: object = getattr(importlib.import_module(module), attribute)()
+    except Exception as error:  # a plug-in's own code may raise anything
         raise BackendError(
-            f"backend {name!r} ({place}) cannot be loaded: {error}"
+            f"backend {name!r} ({place}) cannot be loaded: "
+            f"{type(error).__name__}: {error}; repair or uninstall the package"
         ) from error
-    backend: object = factory()
     if not isinstance(backend, AbstractBackend):
         raise BackendError(
             f"backend {name!r} ({place}) is no AbstractBackend but "

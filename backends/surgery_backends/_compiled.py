@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
-_MARKED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+@dataclass
+class _Mark:
+    """How often a module is marked, and the `forward` of its own that it had."""
+
+    count: int
+    shadowed: Callable[..., Any] | None
 
 
-class _SameForward:
-    """A module's own forward, as an attribute of the instance."""
-
-    def __init__(self, module: nn.Module, shadowed: Callable[..., Any] | None) -> None:
-        self.module = module
-        self.shadowed = shadowed
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.shadowed is not None:
-            return self.shadowed(*args, **kwargs)
-        return type(self.module).forward(self.module, *args, **kwargs)
+_MARKED: WeakKeyDictionary[nn.Module, _Mark] = WeakKeyDictionary()
 
 
 def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
@@ -39,16 +38,19 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
     """
     if not _anything_compiled():
         return _nothing
-    _MARKED[module] = _MARKED.get(module, 0) + 1
-    if _MARKED[module] == 1:
-        shadowed = module.__dict__.get("forward")
-        module.__dict__["forward"] = _SameForward(module, shadowed)
+    if module not in _MARKED:
+        shadowed: Callable[..., Any] | None = module.__dict__.get("forward")
+        _MARKED[module] = _Mark(0, shadowed)
+        # Both have the signature and the code of what they stand for, as tracers ask.
+        same = MethodType(type(module).forward, module)
+        module.__dict__["forward"] = partial(shadowed) if shadowed else same
+    _MARKED[module].count += 1
 
     def unmark() -> None:
-        _MARKED[module] -= 1
-        if _MARKED[module] == 0:
-            del _MARKED[module]
-            mark: _SameForward = module.__dict__.pop("forward")
+        mark = _MARKED[module]
+        mark.count -= 1
+        if mark.count == 0:
+            del _MARKED[module], module.__dict__["forward"]
             if mark.shadowed is not None:
                 module.__dict__["forward"] = mark.shadowed
 
@@ -57,7 +59,10 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
 
 def _anything_compiled() -> bool:
     utils = sys.modules.get("torch._dynamo.utils")
-    return utils is not None and utils.counters["frames"]["total"] > 0
+    if utils is None:
+        return False
+    counters = utils.counters  # frames are not counted under fullgraph=True
+    return bool(counters["frames"]["total"] or counters["stats"]["unique_graphs"])
 
 
 def _nothing() -> None:

@@ -7,7 +7,6 @@ called without `__call__` never fire, which proof of effect tells.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, final
 
@@ -17,11 +16,11 @@ from torch.utils.hooks import RemovableHandle
 
 from surgery.anatomy import (
     Component,
+    canonical,
     input_fields,
     is_scripted,
     mapped,
     may_be_iterated,
-    module_name,
 )
 from surgery.backend import AbstractBackend, Action
 from surgery.errors import BackendError, TargetError
@@ -57,7 +56,7 @@ class HooksBackend(AbstractBackend):
             undo.append(handle.remove)
         else:
             undo += _tap_module(module, component, action)
-        undo += [seen_by_compiled_code(part) for part in {module, model}]
+        undo.append(seen_by_compiled_code(model))
 
         def detach() -> None:
             while undo:
@@ -73,19 +72,17 @@ class ModuleTap:
     """
 
     def __init__(
-        self, action: Action, call: int | None = None, unless: Span | None = None
+        self, action: Action, call: int | None = None, unless: tuple[Span, ...] = ()
     ) -> None:
         self.action = action
         self.call = call
         self.unless = unless
-        self._open = _Stack()
 
     def before(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         # Copies: the module may change its inputs in place.
-        inputs = _copied(args), _copied(kwargs)
-        self._open.items().append(inputs)
+        self.action.clock.enter(id(self), (_copied(args), _copied(kwargs)))
 
     def after(
         self,
@@ -94,9 +91,9 @@ class ModuleTap:
         kwargs: dict[str, Any],
         output: object,
     ) -> object:
-        inputs = self._open.items().pop() if self.action.wants_inputs else _NO_INPUTS
         clock = self.action.clock
-        if self.unless is not None and clock.inside(id(self.unless)):
+        inputs = clock.leave(id(self)) if self.action.wants_inputs else _NO_INPUTS
+        if any(clock.inside(id(span)) for span in self.unless):
             return None
         index = clock.tick(id(self))
         if self.call is not None and index != self.call:
@@ -172,25 +169,6 @@ class Span:
         self.clock.leave(id(self))
 
 
-class _Stack:
-    """Inputs of calls under way, per thread, innermost last."""
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-        self._traced: list[Any] = []
-
-    def items(self) -> list[Any]:
-        if torch.compiler.is_compiling():  # the tracer knows no thread-local storage
-            return self._traced
-        items: list[Any] | None = getattr(self._local, "items", None)
-        if items is None:
-            items = self._local.items = []
-        return items
-
-    def __reduce__(self) -> tuple[type[_Stack], tuple[()]]:
-        return _Stack, ()  # calls under way do not travel
-
-
 def _tap_module(
     module: nn.Module, component: Component, action: Action
 ) -> list[Callable[[], None]]:
@@ -203,18 +181,21 @@ def _tap(
     module: nn.Module,
     action: Action,
     call: int | None = None,
-    unless: Span | None = None,
+    unless: tuple[Span, ...] = (),
 ) -> list[Callable[[], None]]:
     tap = ModuleTap(action, call, unless)
     handles: list[RemovableHandle] = []
     if action.wants_inputs:
         handles.append(module.register_forward_pre_hook(tap.before, with_kwargs=True))
     handles.append(module.register_forward_hook(tap.after, with_kwargs=True))
-    return [handle.remove for handle in handles]
+    return [*(handle.remove for handle in handles), seen_by_compiled_code(module)]
 
 
 def _tap_container(
-    container: nn.Module, component: Component, action: Action
+    container: nn.Module,
+    component: Component,
+    action: Action,
+    around: tuple[Span, ...] = (),
 ) -> list[Callable[[], None]]:
     """A Sequential may be called, or iterated over and never called.
 
@@ -227,11 +208,15 @@ def _tap_container(
         container.register_forward_hook(span.end, with_kwargs=True),
     ]
     undo = [handle.remove for handle in handles]
-    undo += _tap(container, action)
+    undo += _tap(container, action, unless=around)
     for name, child in container.named_children():
         path = f"{component.path}.{name}"
-        part = Component(module_name(path), "module", path)
-        undo += _tap(child, action.for_child(part), unless=span)
+        part = Component(canonical(path), "module", path)
+        if may_be_iterated(child):
+            inner = (*around, span)
+            undo += _tap_container(child, part, action.for_child(part), inner)
+        else:
+            undo += _tap(child, action.for_child(part), unless=(*around, span))
     return undo
 
 

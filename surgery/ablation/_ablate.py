@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from surgery.ablation._effects import ComponentEffect, Effects
 from surgery.ablation._gather import gather, run_on
 from surgery.ablation._variant import Variant
-from surgery.anatomy import Component, Record, record, unwrap
+from surgery.anatomy import Component, Record, is_scripted, record, unwrap
 from surgery.data import Batches
-from surgery.errors import DataError, NoEffectError, OperationError
+from surgery.errors import BackendError, DataError, NoEffectError, OperationError
 from surgery.ops import (
     AbstractOperation,
     AbstractOutputOperation,
@@ -163,6 +163,7 @@ def ablate(
         The operation in effect, with `restore()` and `effect()`.
 
     Raises:
+        BackendError: No backend can act there, as on TorchScript.
         TargetError: The target names nothing in this model.
         OperationError: The mode makes no sense on this kind of component.
         DataError: Data is missing, empty or unusable.
@@ -174,6 +175,11 @@ def ablate(
     """
     operation = as_operation(mode)
     inner = unwrap(model)
+    if is_scripted(inner):
+        raise BackendError(
+            f"{type(inner).__name__} is a TorchScript model, which takes no Python "
+            "hooks; operate on the model as it was before torch.jit.script"
+        )
     seen = _record(inner, inputs, kwargs)
     on_outputs = isinstance(operation, AbstractOutputOperation) and not (
         isinstance(operation, Noise) and operation.on == "parameters"

@@ -8,7 +8,6 @@ from surgery.anatomy._component import Shape as Shape
 from surgery.anatomy._component import Slice as Slice
 from surgery.anatomy._components import Components as Components
 from surgery.anatomy._components import components as components
-from surgery.anatomy._components import module_name as module_name
 from surgery.anatomy._fit import Fit as Fit
 from surgery.anatomy._fit import adapt as adapt
 from surgery.anatomy._fit import find_fit as find_fit
@@ -18,6 +17,7 @@ from surgery.anatomy._recorder import input_fields as input_fields
 from surgery.anatomy._recorder import preserved_buffers as preserved_buffers
 from surgery.anatomy._recorder import record as record
 from surgery.anatomy._recorder import record_run as record_run
+from surgery.anatomy._spelling import canonical as canonical
 from surgery.anatomy._structure import find_main as find_main
 from surgery.anatomy._structure import main_tensor as main_tensor
 from surgery.anatomy._structure import mapped as mapped

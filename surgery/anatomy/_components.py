@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, overload
@@ -12,6 +11,7 @@ from torch import nn
 from surgery.anatomy._component import Component, Facts, Kind
 from surgery.anatomy._record import Record
 from surgery.anatomy._recorder import record
+from surgery.anatomy._spelling import canonical
 from surgery.anatomy._wrappers import unwrap
 from surgery.errors import TargetError
 from surgery.report import Column, Table, render, to_pandas
@@ -117,23 +117,13 @@ def components(
         found += _inputs(seen)
     if "module" in wanted:
         found += [
-            Component(module_name(path), "module", path, facts=facts)
+            Component(canonical(path), "module", path, facts=facts)
             for path, facts in seen.facts.items()
             if path
         ]
     if "parameter" in wanted:
         found += _parameters(inner, seen)
     return Components(type(inner).__name__, tuple(found))
-
-
-def module_name(path: str) -> str:
-    """The target that names the module at `path`.
-
-    Names may hold characters of the target language (keys of a `ModuleDict`); a
-    regular expression then names them.
-    """
-    plain = re.fullmatch(r"[^\s.*:@\[\]]+(\.[^\s.*:@\[\]]+)*", path)
-    return path if plain and path != "input" else "re:" + re.escape(path)
 
 
 def _inputs(seen: Record) -> list[Component]:
@@ -166,7 +156,7 @@ def _parameters(model: nn.Module, seen: Record) -> list[Component]:
             parameters=parameter.numel(),
         )
         found.append(
-            Component(module_name(name), "parameter", path, part=part, facts=facts)
+            Component(canonical(name), "parameter", path, part=part, facts=facts)
         )
     return found
 

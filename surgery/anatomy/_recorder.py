@@ -187,7 +187,7 @@ def input_fields(
     """
     try:
         signature = inspect.signature(unwrap(model).forward)
-        bound = signature.bind(*args, **kwargs)
+        bound = signature.bind_partial(*args, **kwargs)
     except (TypeError, ValueError):
         return {**{f"input{i}": x for i, x in enumerate(args)}, **kwargs}
     named: dict[str, Any] = {}
@@ -224,17 +224,16 @@ def _flop_counter() -> FlopCounterMode:
 def preserved_buffers(model: nn.Module) -> Generator[None]:
     """Give a model's buffers back as they were, bit for bit."""
     saved = [(b, b.detach().clone()) for b in model.buffers()]
-    owned = [(m, dict(m.named_buffers(recurse=False))) for m in model.modules()]
+    owned = [(m, dict(m._buffers)) for m in model.modules() if not is_scripted(m)]
     try:
         yield
     finally:
         for buffer, value in saved:
-            if not torch.equal(buffer, value):
+            if not buffer.is_meta and not torch.equal(buffer, value):
                 buffer.copy_(value)
-        for module, buffers in owned:
-            for name, buffer in buffers.items():
-                if getattr(module, name, None) is not buffer:
-                    setattr(module, name, buffer)
+        for module, buffers in owned:  # also what a forward registered or rebound
+            module._buffers.clear()
+            module._buffers.update(buffers)
 
 
 @contextmanager

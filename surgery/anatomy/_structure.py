@@ -90,7 +90,10 @@ def _with_item(value: Any, key: Any, item: object) -> object:
         replaced_list[key] = item
         return replaced_list
     if dataclasses.is_dataclass(value) and not isinstance(value, Mapping):
-        return dataclasses.replace(cast("Any", value), **{key: item})
+        # Not `dataclasses.replace`, which refuses fields that `__init__` does not take.
+        rebuilt = copy.copy(cast("Any", value))
+        object.__setattr__(rebuilt, key, item)
+        return rebuilt
     pairs = {**value, key: item}
     if type(value) in (dict, OrderedDict):
         return cast("Any", type(value))(pairs)

@@ -11,7 +11,7 @@ from surgery.ops._base import AbstractParameterOperation as AbstractParameterOpe
 from surgery.ops._base import AbstractStatistic as AbstractStatistic
 from surgery.ops._base import Firing as Firing
 from surgery.ops._base import Replacement as Replacement
-from surgery.ops._edit import Clock as Clock
+from surgery.ops._clock import Clock as Clock
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
 from surgery.ops._edit import Observer as Observer

@@ -6,96 +6,26 @@ reference to it.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from surgery._random import derive
-from surgery.anatomy import Component, find_main, replaced, tensors
+from surgery.anatomy import Component, find_main, replaced
 from surgery.errors import OperationError
 from surgery.ops._base import (
     AbstractOutputOperation,
     AbstractStatistic,
     Firing,
+    Replacement,
 )
+from surgery.ops._clock import Clock
 from surgery.ops._overlay import dialled
-from surgery.ops._proof import Proof, Tally
+from surgery.ops._proof import Proof
 
 Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]
-
-
-class Clock:
-    """When we are: which forward of the model, which call of a component within it.
-
-    Its `start` is a forward pre-hook of the model. Threads (DataParallel's replicas
-    too) count their own calls.
-    """
-
-    def __init__(self) -> None:
-        self.forwards = Tally()
-        self.fixed: int | None = None
-        self._local = threading.local()
-        self._traced: dict[int, int] = {}
-
-    def start(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        """A forward of the model begins."""
-        self.forwards.add()
-        self._calls().clear()
-        if not torch.compiler.is_compiling():
-            first = next((x for x in tensors((args, kwargs)) if x.ndim), None)
-            self._local.batch_size = None if first is None else first.shape[0]
-
-    def tick(self, key: int) -> int:
-        """The index of this call within the running forward."""
-        calls = self._calls()
-        index = calls.get(key, 0)
-        calls[key] = index + 1
-        return index
-
-    @property
-    def batch_size(self) -> int | None:
-        """Samples in the running forward, if it began at the model."""
-        return getattr(self._local, "batch_size", None)
-
-    def now(self) -> int:
-        """A number for the running forward; the same for every variant of a sweep."""
-        return int(self.forwards) if self.fixed is None else self.fixed
-
-    def _calls(self) -> dict[int, int]:
-        if torch.compiler.is_compiling():  # the tracer knows no thread-local storage
-            return self._traced
-        calls: dict[int, int] | None = getattr(self._local, "calls", None)
-        if calls is None:
-            calls = self._local.calls = {}
-        return calls
-
-    def restart(self) -> None:
-        """Count forwards from the beginning."""
-        self.forwards = Tally()
-
-    def enter(self, key: int) -> None:
-        """A container's own call begins."""
-        self._calls()[-key] = self._calls().get(-key, 0) + 1
-
-    def leave(self, key: int) -> None:
-        """A container's own call ends."""
-        self._calls()[-key] -= 1
-
-    def inside(self, key: int) -> bool:
-        """Whether a container's own call is under way."""
-        return self._calls().get(-key, 0) > 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_local": None}  # calls under way do not travel
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._local = threading.local()
 
 
 class Edit:
@@ -173,7 +103,11 @@ class Edit:
         if self.dial == 0:
             self._proof.fired(tensor, tensor)
             return output
-        replacement = self.operation.apply(tensor, self._firing(inputs, index))
+        act: Callable[[Tensor, Inputs, int], Replacement] = self._replacement
+        if self.operation.random and torch.compiler.is_compiling():
+            # Compiled code holds no generators.
+            act = torch.compiler.disable(act)  # pyright: ignore
+        replacement = act(tensor, inputs, index)
         if self.dial != 1 and not (tensor.is_floating_point() or tensor.is_complex()):
             raise OperationError(
                 f"dial={self.dial} needs floating-point values, but {self.component} "
@@ -186,23 +120,31 @@ class Edit:
             self._proof.note = replacement.note
         return replaced(output, path, new)
 
+    def _replacement(self, output: Tensor, inputs: Inputs, index: int) -> Replacement:
+        return self.operation.apply(output, self._firing(inputs, index))
+
     def _firing(self, inputs: Inputs, index: int) -> Firing:
-        seed = 0
+        seed, batch_size = 0, None
         if self.operation.random:
+            # Not asked for by others: compiled code would be guarded on it.
+            batch_size = self.clock.batch_size
             own = () if self.operation.draws_alike else (self.place, index)
             seed = derive(self.seed, "forward", self.clock.now(), *own)
         args, kwargs = inputs
         return Firing(
             component=self.component,
             inputs=(*args, *kwargs.values()),
-            batch_size=self.clock.batch_size,
+            batch_size=batch_size,
             seed=seed,
             statistic=self.statistics.get(index),
             strict=self.strict,
         )
 
     def _refuse_recomputation(self) -> None:
-        counted = self.operation.random or self.component.call is not None
+        operation = self.operation
+        counted = (
+            operation.random or operation.needs_data or self.component.call is not None
+        )
         # Activation checkpointing runs a block again inside backward, where call
         # indices and draws would differ from the forward's, silently.
         if counted and _in_backward():
@@ -210,7 +152,7 @@ class Edit:
                 f"{self.component}: activation checkpointing runs this component again "
                 f"during backward, where mode={self.operation.mode!r} would not repeat "
                 "itself; turn checkpointing off, or use a mode that does not depend "
-                "on draws or call-sites"
+                "on draws, data or call-sites"
             )
 
 

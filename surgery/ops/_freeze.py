@@ -35,9 +35,14 @@ class _HeldInEval:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.asked = module.training
+        self.shadowed: Callable[[bool], nn.Module] | None
+        self.shadowed = module.__dict__.get("train")
 
     def __call__(self, mode: bool = True) -> nn.Module:
-        type(self.module).train(self.module, mode)
+        if self.shadowed is None:
+            type(self.module).train(self.module, mode)
+        else:
+            self.shadowed(mode)
         self.asked = mode
         self.module.training = False
         return self.module
@@ -104,8 +109,10 @@ def _release_tensor(parameter: nn.Parameter) -> None:
     state.count -= 1
     if state.count == 0:
         del _TENSORS[parameter]
-        parameter.requires_grad_(state.requires_grad)
-        parameter.grad = state.grad
+        # What the user turned on meanwhile stays on.
+        parameter.requires_grad_(state.requires_grad or parameter.requires_grad)
+        if parameter.grad is None and state.grad is not None:
+            parameter.grad = state.grad.to(parameter)
 
 
 def _hold_norm(norm: nn.Module) -> None:
@@ -121,4 +128,6 @@ def _release_norm(norm: nn.Module) -> None:
     if _NORMS[norm] == 0:
         del _NORMS[norm]
         held: _HeldInEval = norm.__dict__.pop("train")
+        if held.shadowed is not None:  # a copy of a frozen model stays frozen
+            norm.__dict__["train"] = held.shadowed
         norm.training = held.asked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -49,7 +48,7 @@ class Noise(AbstractOutputOperation):
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
         per_sample = tuple(range(1, output.ndim)) or (0,)
-        noise = _eagerly(self.draw, output, firing.seed, per_sample)
+        noise = self.draw(output, firing.seed, per_sample)
         return Replacement(output + noise)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
@@ -87,9 +86,6 @@ class Resample(AbstractOutputOperation):
         return Donors(component, self.donors, seed)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
-        return Replacement(_eagerly(self._drawn, output, firing))
-
-    def _drawn(self, output: Tensor, firing: Firing) -> Tensor:
         batch = firing.batch_size or (output.shape[0] if output.ndim else 0)
         if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
             raise ShapeMismatchError(
@@ -108,7 +104,7 @@ class Resample(AbstractOutputOperation):
             )
         else:
             drawn = rows[derangement(batch, generator).to(rows.device)]
-        return drawn.reshape(output.shape)
+        return Replacement(drawn.reshape(output.shape))
 
 
 def derangement(size: int, generator: torch.Generator) -> Tensor:
@@ -117,12 +113,6 @@ def derangement(size: int, generator: torch.Generator) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     return donor
-
-
-def _eagerly(draw: Callable[..., Tensor], *args: object) -> Tensor:
-    """Draw outside of compiled code, which cannot hold generators."""
-    outside: Callable[..., Tensor] = torch.compiler.disable(draw)  # pyright: ignore
-    return outside(*args)
 
 
 def _require_floating(output: Tensor, firing: Firing, mode: str) -> None:

@@ -38,7 +38,7 @@ def fresh_tensors(
     """
     with seeded(derive(seed, "reinit")), torch.no_grad():
         fresh = _filled_copy(model, component, names) if factory is None else factory()
-    tensors = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
+    tensors = _parameters(fresh) | dict(fresh.named_buffers(remove_duplicate=False))
     return {name: tensors[name].detach() for name in names if name in tensors}
 
 
@@ -47,20 +47,20 @@ def _filled_copy(model: nn.Module, component: Component, names: Set[str]) -> nn.
     if any(p.dtype in (torch.float16, torch.bfloat16) for p in fresh.parameters()):
         fresh = fresh.float()  # not every initialiser knows half precision
     part = fresh.get_submodule(component.path)
-    wanted = [p for name, p in fresh.named_parameters() if name in names]
+    wanted = [p for name, p in _parameters(fresh).items() if name in names]
     for parameter in wanted:
         if parameter.is_floating_point():
             parameter.fill_(torch.nan)
     modules = list(part.modules())
     if component.kind == "parameter":
         modules = [part]
-    for module in modules:
+    for module in reversed(modules):  # children first, as when they were built
         _reset(module)
     _apply_scheme_of_model(fresh, component.path, modules)
     for module in modules:
         if _is_empty(module, wanted):
             _rebuild(module)
-    empty = [n for n, p in fresh.named_parameters() if n in names and _has_nan(p)]
+    empty = [n for n, p in _parameters(fresh).items() if n in names and _has_nan(p)]
     if empty:
         raise OperationError(
             f"no way was found to initialise {', '.join(empty[:5])} of {component}: "
@@ -83,16 +83,25 @@ def _apply_scheme_of_model(
     root: nn.Module, path: str, modules: list[nn.Module]
 ) -> None:
     """Let the outermost module that initialises its children do so."""
-    for ancestor in _ancestors(root, path):
+    above = list(_ancestors(root, path))
+    for depth, ancestor in enumerate(above):
         per_module = getattr(ancestor, "_init_weights", None)
         if callable(per_module) and _required_arguments(per_module) == 1:
-            for module in reversed(modules):  # children first, as `Module.apply`
+            # Children first, as `Module.apply`; those above may treat some parameters
+            # inside in a way of their own (residual projections of GPT-2).
+            around = [m for m in reversed(above[depth:]) if m not in modules]
+            for module in (*reversed(modules), *around):
                 per_module(module)
             return
         whole = getattr(ancestor, "init_weights", None)
         if callable(whole) and _required_arguments(whole) == 0:
             whole()
             return
+
+
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    # A tied parameter under each of its names: the component may own any of them.
+    return dict(model.named_parameters(remove_duplicate=False))
 
 
 def _ancestors(root: nn.Module, path: str) -> Iterator[nn.Module]:

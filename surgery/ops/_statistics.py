@@ -82,8 +82,7 @@ class RunningMean(AbstractStatistic):
             raise ShapeMismatchError(
                 f"the outputs of {self._component} change shape over the data "
                 f"({tuple(self._sum.shape[1:])}, then {tuple(total.shape[1:])}), so "
-                "that they have no mean per position; use "
-                "mode=surgery.ops.Mean(over='channel')"
+                f"that they have no such mean; {self._remedy()}"
             )
         self._sum = total.double() if self._sum is None else self._sum + total
         self._count += output.numel() // total.numel() if total.numel() else 0
@@ -97,14 +96,25 @@ class RunningMean(AbstractStatistic):
         if self._mean is None:
             raise DataError(f"no data ran through {self._component}: it has no mean")
         mean = self._mean.to(device=output.device, dtype=output.dtype)
-        try:
-            return mean.expand_as(output).clone()
-        except RuntimeError as error:
+        per_position = self._operation.over == "activation"
+        if mean.ndim != output.ndim or (
+            mean.shape[1:] != output.shape[1:]
+            if per_position
+            else any(
+                m not in (1, o) for m, o in zip(mean.shape, output.shape, strict=True)
+            )
+        ):
             raise ShapeMismatchError(
                 f"the mean of {self._component} over the data has shape "
                 f"{tuple(mean.shape[1:])} per sample, but its output now has "
-                f"{tuple(output.shape[1:])}; use mode=surgery.ops.Mean(over='channel')"
-            ) from error
+                f"{tuple(output.shape[1:])}; {self._remedy()}"
+            )
+        return mean.expand_as(output).clone()
+
+    def _remedy(self) -> str:
+        if self._operation.over == "activation":
+            return "use mode=surgery.ops.Mean(over='channel')"
+        return "say which axis holds the channels: Mean(over='channel', axis=...)"
 
     def _axes(self, output: Tensor) -> tuple[int, ...]:
         if self._operation.over == "activation":
@@ -133,8 +143,8 @@ class Donors(AbstractStatistic):
         self._pool: Tensor | None = None
 
     def update(self, output: Tensor, batch_size: int | None) -> None:
-        batch = batch_size or output.shape[0]
-        if output.ndim == 0 or output.shape[0] % batch:
+        batch = batch_size or (output.shape[0] if output.ndim else 0)
+        if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
             raise ShapeMismatchError(
                 f"resample needs one output per sample, but {self._component} returns "
                 f"shape {tuple(output.shape)} for {batch} samples; use mode='mean'"
@@ -169,18 +179,28 @@ class Donors(AbstractStatistic):
                 f"{tuple(self._pool.shape[1:])} per sample, its output has "
                 f"{tuple(rows.shape[1:])}; pass data of the same size"
             )
+        if len(self._pool) < 2:
+            raise DataError(
+                f"resample at {self._component} has only one donor, which may be the "
+                "sample itself; pass data= with at least two samples"
+            )
         pool = self._pool.to(device=rows.device, dtype=rows.dtype)
         flat, donors = rows.reshape(len(rows), -1), pool.reshape(len(pool), -1)
+        near = _closeness(rows.dtype)
         order = torch.randint(len(pool), (len(rows),), generator=generator)
         chosen = order.to(rows.device)
         for _ in range(len(pool)):
             # The sample may itself be in the pool; kernels differ in the last bits
             # between batch sizes, so that it is recognised by closeness.
-            own = torch.isclose(flat, donors[chosen], rtol=1e-4, atol=1e-6).all(1)
+            own = torch.isclose(flat, donors[chosen], rtol=near, atol=near / 100).all(1)
             if not bool(own.any()):
                 break
             chosen = torch.where(own, (chosen + 1) % len(pool), chosen)
         return pool[chosen]
+
+
+def _closeness(dtype: torch.dtype) -> float:
+    return max(1e-4, 4 * torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
 
 
 def _channel_axis(output: Tensor) -> int:

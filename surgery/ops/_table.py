@@ -65,7 +65,7 @@ def as_operation(mode: ModeLike) -> AbstractOperation:
                 "mode=surgery.ops.Rewind(state_dict)"
             )
         near = difflib.get_close_matches(mode, [*MODES, "rewind"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise OperationError(
             f"unknown mode {mode!r}{hint} Modes are {', '.join(get_args(Mode))}, "
             "operations from surgery.ops, and functions f(output, inputs) -> output"
