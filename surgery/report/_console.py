@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 FALLBACK_WIDTH = 120  # files, pipes and notebooks have no width of their own
 BAR = (6, 31)  # narrowest and widest bar
-NAME = (16, 44)  # what text that folds gets at least, and before bars get more
+# How far texts fold for a bar of so much: gladly for a wide one, hardly for more.
+FOLDS = ((44, 31), (24, 16), (16, 6))
 GAP = 2  # between columns
 _NUMERIC = ("number", "signed", "integer", "percent", "p")
 _ASCII = str.maketrans("█▓░│─━–…×·", "#=-|---.x.")
@@ -143,22 +144,27 @@ def _layout(table: Table, cells: dict[str, list[str]], width: int) -> dict[str, 
     }
     texts = [column.name for column in table.columns if column.format == "text"]
     bars = [column.name for column in table.columns if column.format == "bar"]
-    for limit in NAME[::-1]:  # rather fold names than lose a bar
-        taken = sum(
-            min(room, limit + GAP) if name in texts else room
-            for name, room in rooms.items()
-        )
-        bar = (width - taken) // max(len(bars), 1) - GAP
-        if bar >= BAR[0]:
-            rooms |= dict.fromkeys(bars, min(bar, BAR[1]) + GAP)
-            break
-    over = sum(rooms.values()) - width
-    while over > 0 and texts:  # the widest text gives way first
+    needed = len(bars) * (BAR[0] + GAP)
+    with_bars = rooms
+    for least, bar in FOLDS:
+        left = width - len(bars) * (bar + GAP)
+        with_bars = _folded(with_bars, texts, left, least)
+    if bars and sum(with_bars.values()) + needed <= width:  # rather fold than lose it
+        room = (width - sum(with_bars.values())) // len(bars)
+        return with_bars | dict.fromkeys(bars, min(room, BAR[1] + GAP))
+    return _folded(rooms, texts, width, FOLDS[-1][0])
+
+
+def _folded(
+    rooms: dict[str, int], texts: list[str], width: int, least: int
+) -> dict[str, int]:
+    """Texts made narrower until all fits, the widest first, none below `least`."""
+    rooms = dict(rooms)
+    while sum(rooms.values()) > width and texts:
         widest = max(texts, key=lambda name: rooms[name])
-        if rooms[widest] <= NAME[0] + GAP:
+        if rooms[widest] <= least + GAP:
             break
         rooms[widest] -= 1
-        over -= 1
     return rooms
 
 
