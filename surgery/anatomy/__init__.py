@@ -13,7 +13,6 @@ from surgery.anatomy._fit import adapt as adapt
 from surgery.anatomy._fit import find_fit as find_fit
 from surgery.anatomy._record import InputField as InputField
 from surgery.anatomy._record import Record as Record
-from surgery.anatomy._recorder import input_fields as input_fields
 from surgery.anatomy._recorder import preserved_buffers as preserved_buffers
 from surgery.anatomy._recorder import record as record
 from surgery.anatomy._recorder import record_run as record_run
@@ -23,6 +22,7 @@ from surgery.anatomy._structure import main_tensor as main_tensor
 from surgery.anatomy._structure import mapped as mapped
 from surgery.anatomy._structure import replaced as replaced
 from surgery.anatomy._structure import tensors as tensors
+from surgery.anatomy._summary import input_fields as input_fields
 from surgery.anatomy._wrappers import is_scripted as is_scripted
 from surgery.anatomy._wrappers import may_be_iterated as may_be_iterated
 from surgery.anatomy._wrappers import unwrap as unwrap

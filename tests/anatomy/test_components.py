@@ -115,7 +115,7 @@ def test_identity_names_what_would_make_an_input_fit(
         ("blocks", "container: never called, stands for its children"),
         ("bypassed", "bypassed: its parent uses its parameters without calling it"),
         ("idle", "never called"),
-        ("lstm", "structured output (3 tensors): operations act on the first floating"),
+        ("lstm", "structured output (3 tensors)"),
         ("conv", ""),
     ],
 )
