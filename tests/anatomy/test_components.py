@@ -111,7 +111,7 @@ def test_identity_names_what_would_make_an_input_fit(
 @pytest.mark.parametrize(
     ("name", "note"),
     [
-        ("act", "shared: also alias; changes its input in place"),
+        ("act", "shared: also alias; in place"),
         ("blocks", "container: never called, stands for its children"),
         ("bypassed", "bypassed: its parent uses its parameters without calling it"),
         ("idle", "never called"),
