@@ -1,0 +1,1 @@
+"""Programs that measure and check `surgery` at full size; not part of the package."""

@@ -1,0 +1,1 @@
+"""Conformance: every mode on every module of real models; see README.md."""
