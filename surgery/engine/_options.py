@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -51,8 +51,8 @@ class Engine:
     @contextmanager
     def placed(self, model: nn.Module) -> Generator[torch.device]:
         """Have the model on the device, under autocast; put it back afterwards."""
-        devices = {p.device for p in model.parameters()}
-        home = next(iter(devices), torch.device("cpu"))
+        devices = list(dict.fromkeys(p.device for p in model.parameters()))
+        home = devices[0] if devices else torch.device("cpu")
         device = home if self.device is None else torch.device(self.device)
         moves = device.type != home.type or device.index not in (None, home.index)
         if moves and len(devices) > 1:
@@ -64,7 +64,7 @@ class Engine:
         try:
             if moves:
                 model.to(device)
-            with torch.autocast(device.type, dtype=amp, enabled=amp is not None):
+            with torch.autocast(device.type, dtype=amp) if amp else nullcontext():
                 yield device
         finally:
             if moves:
