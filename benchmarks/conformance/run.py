@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
@@ -95,7 +97,10 @@ def check_model(name: str, sources: str, say: Say | None = None) -> Report:
 
 
 def say(name: str, done: int, total: int) -> None:
-    """Progress, as one line."""
+    """Progress, as one line; the end of this process if nobody is left to hear it."""
+    parent = parent_process()
+    if parent is not None and not parent.is_alive():  # killed: a pool does not notice
+        os._exit(1)
     print(f"  {name}: {done} of {total} modules", flush=True)
 
 

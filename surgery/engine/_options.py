@@ -55,6 +55,7 @@ class Engine:
         home = devices[0] if devices else torch.device("cpu")
         device = home if self.device is None else torch.device(self.device)
         moves = device.type != home.type or device.index not in (None, home.index)
+        device = device if moves else home  # "cuda" means the GPU where it is
         if moves and len(devices) > 1:
             raise DataError(
                 f"the model is spread over {len(devices)} devices: leave Engine(device="
