@@ -1,10 +1,10 @@
-"""Gathering: one pass over data for the statistics that operations need."""
+"""Gathering statistics: observers that watch the model while it runs over data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, cast
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -13,61 +13,56 @@ from surgery._random import preserved_rng
 from surgery.ablation._variant import Variant
 from surgery.anatomy import preserved_buffers
 from surgery.backend import get_backend
-from surgery.data import to_device
-from surgery.ops import Clock
+from surgery.ops import Clock, Observer
 
 
-def gather(
-    model: nn.Module,
-    variants: Sequence[Variant],
-    clock: Clock,
-    batches: Iterable[Any],
-    run: Callable[[nn.Module, Any], object],
-) -> None:
-    """Let every variant's observers watch the model over `batches`, once for all.
+@dataclass(frozen=True)
+class Observation:
+    """The observers of several variants, while they watch."""
 
-    The model runs without gradients in its present mode; its buffers and the global
-    random generators are as before afterwards.
+    observers: tuple[Observer, ...]
+
+    def pause(self, paused: bool) -> None:
+        """Let forwards pass unseen, or be seen again."""
+        for observer in self.observers:
+            observer.paused = paused
+
+    def save(self) -> None:
+        """Remember what was gathered so far."""
+        for observer in self.observers:
+            observer.save()
+
+    def forget(self) -> None:
+        """Go back to what was saved: the last forward was not worth seeing."""
+        for observer in self.observers:
+            observer.forget()
+
+
+@contextmanager
+def observing(
+    model: nn.Module, variants: Sequence[Variant], clock: Clock
+) -> Generator[Observation]:
+    """Let every variant's observers watch all forwards of the block.
+
+    No gradients are kept in it; the model's buffers and the global random generators
+    are as before afterwards. At its end the statistics are finished.
 
     Args:
         model: The model without wrappers.
         variants: Their statistics are filled.
         clock: Started at every forward of the model.
-        batches: What to run on, one pass.
-        run: Runs the model on one batch.
     """
-    observers = [o for variant in variants for o in variant.observers()]
+    observation = Observation(
+        tuple(observer for variant in variants for observer in variant.observers())
+    )
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(preserved_rng())
         stack.enter_context(preserved_buffers(model))
-        handle = model.register_forward_pre_hook(clock.start, with_kwargs=True)
-        stack.callback(handle.remove)
-        for observer in observers:
-            backend = get_backend("auto", observer.component)
+        stack.callback(clock.watch(model))
+        for observer in observation.observers:
+            backend = get_backend(observer.backend, observer.component)
             stack.callback(backend.attach(model, observer.component, observer))
-        for batch in batches:
-            run(model, batch)
-    for observer in observers:
+        yield observation
+    for observer in observation.observers:
         observer.finish()
-
-
-def run_on(model: nn.Module, batch: object) -> object:
-    """Run a model on the inputs of a batch, leaving out its labels.
-
-    A batch is a tensor, `(inputs, labels)`, or a mapping of keyword inputs with or
-    without `labels`; inputs may be a tensor, a tuple or a mapping.
-    """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    batch = to_device(batch, device)
-    if isinstance(batch, Mapping):
-        fields = cast("Mapping[str, Any]", batch)
-        return model(**{k: v for k, v in fields.items() if k != "labels"})
-    inputs: object = batch
-    if isinstance(batch, tuple | list):
-        inputs = cast("Sequence[object]", batch)[0]
-    if isinstance(inputs, Mapping):
-        return model(**cast("Mapping[str, Any]", inputs))
-    if isinstance(inputs, tuple):
-        return model(*cast("tuple[object, ...]", inputs))
-    return model(inputs)

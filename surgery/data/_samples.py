@@ -16,7 +16,9 @@ from surgery.errors import DataError
 def to_device(batch: Any, device: torch.device | str) -> Any:
     """Move every tensor of a batch; arrays become tensors on the way."""
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        # Towards the CPU nothing waits for the copy before its values are read.
+        non_blocking = torch.device(device).type != "cpu"
+        return batch.to(device, non_blocking=non_blocking)
     if isinstance(batch, np.ndarray):
         array = batch
         return as_tensor(array).to(device) if array.dtype.kind in "biufc" else array
@@ -54,17 +56,17 @@ def slice_batch(batch: Any, start: int, stop: int) -> Any:
     """Take samples `start` to `stop` (exclusive); what has no samples is kept."""
     length = batch_length(batch)
     # A pair is (inputs, labels), never two samples.
-    return _select(batch, length, range(length)[start:stop], pair=True)
+    return select_samples(batch, length, range(length)[start:stop], True)
 
 
 def take(obj: Any, length: int, start: int, stop: int) -> Any:
     """Take some samples of outputs or labels of known length."""
-    return _select(obj, length, range(length)[start:stop], pair=False)
+    return select_samples(obj, length, range(length)[start:stop], False)
 
 
 def keep_samples(obj: Any, mask: Tensor) -> Any:
     """Take the samples of outputs or labels where a boolean mask is true."""
-    return _select(obj, len(mask), mask.nonzero().flatten().tolist(), pair=False)
+    return select_samples(obj, len(mask), mask.nonzero().flatten().tolist(), False)
 
 
 def rebuild(container: Any, change: Callable[[Any], Any]) -> Any:
@@ -95,7 +97,8 @@ def is_per_sample(items: Sequence[Any], length: int) -> bool:
     return images or not all(_has_length(item, length) for item in items)
 
 
-def _select(obj: Any, length: int, indices: Iterable[int], *, pair: bool) -> Any:
+def select_samples(obj: Any, length: int, indices: Iterable[int], pair: bool) -> Any:
+    """Some samples of an object of `length`; a `pair` is never two samples."""
     chosen = list(indices)
     if _is_array(obj):
         if not obj.ndim or obj.shape[0] != length:
@@ -111,7 +114,7 @@ def _select(obj: Any, length: int, indices: Iterable[int], *, pair: bool) -> Any
     if not isinstance(obj, Mapping) and not (pair and len(obj) == 2):
         if is_per_sample(obj, length):
             return type(obj)([obj[index] for index in chosen])
-    return rebuild(obj, lambda item: _select(item, length, chosen, pair=False))
+    return rebuild(obj, lambda item: select_samples(item, length, chosen, False))
 
 
 def _length(obj: Any) -> int | None:

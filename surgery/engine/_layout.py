@@ -127,6 +127,16 @@ class ClassificationLayout:
         flat = logits.reshape(batch, logits.shape[1], -1)
         return Classified(flat, labels.reshape(flat.shape), False, True, False)
 
+    def _refuse_one_hot(self, labels: Tensor) -> None:
+        # One decision per entry would score them, but mean something else.
+        if labels.ndim != 2 or len(labels) < 2 or labels.shape[1] < 2:
+            return
+        if bool((labels.sum(1) == 1).all()):
+            raise DataError(
+                f"{self.name}: labels {describe(labels)} look one-hot, one 1 per row; "
+                "convert them with labels.argmax(1)"
+            )
+
     def _check(self, labels: Tensor, classes: int) -> bool:
         """Whether any label is ignored; raises if one is out of range."""
         seen = self._seen() if self._seen is not None else None
@@ -143,6 +153,8 @@ class ClassificationLayout:
                         f"outputs have {classes} classes, 0 to {classes - 1}; fix the "
                         f"labels, or mark what is not to count as {IGNORED}"
                     )
+            if classes == 2:
+                self._refuse_one_hot(labels)
         else:
             ignored = False
         self._seen, self._seen_classes = weakref.ref(labels), classes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from surgery.anatomy import unwrap
-from surgery.data._samples import batch_length, is_per_sample
+from surgery.data import batch_length, call_on_inputs
 from surgery.errors import DataError
 
 Step = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -41,14 +41,10 @@ def default_step(model: nn.Module, batch: Any) -> tuple[Any, Any]:
         pair = cast("list[Any]", batch)
         if len(pair) == 2:
             x, y = pair
-            if isinstance(x, tuple):
-                return model(*x), y
-            if isinstance(x, list) and _are_arguments(x, y):
-                return model(*x), y
+            outputs = call_on_inputs(model, x, y)
             if isinstance(x, Mapping):
-                outputs = model(**cast("Mapping[str, Any]", x))
                 return _shifted(model, outputs, y)
-            return model(x), y
+            return outputs, y
         found = f"a {type(pair).__name__} of {len(pair)}"
     else:
         found = f"a {type(batch).__name__}"
@@ -146,17 +142,3 @@ def _is_causal(model: nn.Module) -> bool:
 
 def _is_encoder_decoder(model: nn.Module) -> bool:
     return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
-
-
-def _are_arguments(x: list[Any], y: Any) -> bool:
-    """Whether a list is several inputs, as a DataLoader collates a tuple of them.
-
-    Else it is one argument with an item per sample, as detectors take.
-    """
-    length = batch_length(y) if isinstance(y, Tensor) and y.ndim else None
-    return (
-        length is not None
-        and all(isinstance(item, Tensor) for item in x)
-        and all(batch_length(item) == length for item in x)
-        and not is_per_sample(x, length)
-    )

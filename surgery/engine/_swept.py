@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from surgery.anatomy import tensors
-from surgery.data import keep_samples
 from surgery.engine._metric import AbstractOutcome
 from surgery.errors import SurgeryError
 
@@ -38,6 +37,7 @@ class Swept:
         baseline: The untouched model's outcome, by metric.
         outcomes: For each variant its outcomes, by metric.
         reached: For each variant whether the model's output ever changed.
+        refused: For each variant that cannot be applied to this model, why.
         batch_sizes: Samples of each batch, in order: with the seed, the plan.
         failures: Samples that failed.
         interrupted: Whether it stopped before the end of the data.
@@ -46,32 +46,10 @@ class Swept:
     baseline: list[AbstractOutcome]
     outcomes: list[list[AbstractOutcome]]
     reached: list[bool]
+    refused: dict[int, str] = field(default_factory=dict[int, str])
     batch_sizes: list[int] = field(default_factory=list[int])
     failures: list[Failure] = field(default_factory=list[Failure])
     interrupted: bool = False
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The untouched model on one batch.
-
-    Attributes:
-        batch: What every variant runs on.
-        outputs: Of the samples that count.
-        labels: Of the samples that count.
-        keep: Which samples of the batch count; `None` for all.
-        places: The places of those samples in the data.
-    """
-
-    batch: Any
-    outputs: Any
-    labels: Any
-    keep: Tensor | None
-    places: list[int]
-
-    def kept(self, samples: Any) -> Any:
-        """Outputs or a batch with the samples that count."""
-        return samples if self.keep is None else keep_samples(samples, self.keep)
 
 
 def kept_places(places: Sequence[int], mask: Tensor) -> list[int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from surgery.ablation import Variant
-from surgery.engine import AbstractMetric, AbstractOutcome, Sweep, Swept
-from surgery.errors import DataError
+from surgery.engine import AbstractMetric, Sweep, Swept
+from surgery.errors import DataError, OperationError
 from surgery.ranking._row import Reach, Row
 from surgery.stats import Effect, Evidence, adjust, verdict
 
@@ -28,23 +26,28 @@ def judged(
             "no sample could be measured: all failed in the untouched model "
             f"({swept.failures[0].cause if swept.failures else 'no data'})"
         )
+    ranked = [i for i in range(len(sweep.names)) if i not in swept.refused]
+    if not ranked:
+        causes = "; ".join(list(swept.refused.values())[:3])
+        raise OperationError(f"nothing is left to rank: {causes}")
     rows: list[Row] = []
     directions: dict[str, bool] = {}
     for place, metric in enumerate(sweep.metrics):
         family = [
             metric.compare(
                 swept.baseline[place],
-                outcomes[place],
+                swept.outcomes[index][place],
                 confidence=evidence.confidence,
                 seed=seed,
             )
-            for outcomes in swept.outcomes
+            for index in ranked
         ]
-        outcomes = [outcomes[place] for outcomes in swept.outcomes]
+        failed = [swept.outcomes[index][place].failed for index in ranked]
         for name in family[0]:
             directions[name] = metric.direction(name)
             effects = [effect[name] for effect in family]
-            rows += _family(sweep, swept, metric, name, effects, outcomes, evidence)
+            measured = list(zip(ranked, effects, failed, strict=True))
+            rows += _family(sweep, swept, metric, name, measured, evidence)
     return tuple(rows), directions
 
 
@@ -53,15 +56,14 @@ def _family(
     swept: Swept,
     metric: AbstractMetric,
     name: str,
-    effects: Sequence[Effect],
-    outcomes: Sequence[AbstractOutcome],
+    measured: Sequence[tuple[int, Effect, int]],
     evidence: Evidence,
 ) -> list[Row]:
-    adjusted = adjust([effect.p for effect in effects], evidence.correction)
+    adjusted = adjust([effect.p for _, effect, _ in measured], evidence.correction)
     higher, alpha = metric.direction(name), 1 - evidence.confidence
     rows: list[Row] = []
-    for index, effect in enumerate(effects):
-        p_adjusted = float(np.asarray(adjusted)[index])
+    for (index, effect, failed), p in zip(measured, adjusted, strict=True):
+        p_adjusted = float(p)
         variant = sweep.variants[index]
         row = Row(
             component=sweep.names[index],
@@ -77,7 +79,7 @@ def _family(
             effect=_reach(variant, swept.reached[index]),
             n=effect.n,
             group=metric.group,
-            failed=outcomes[index].failed,
+            failed=failed,
             note=_note(variant),
         )
         rows.append(row)

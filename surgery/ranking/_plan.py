@@ -141,5 +141,5 @@ def _idle(
         and len(members) == 1
         and members[0].facts is not None
         and members[0].facts.calls == 0
-        and "container" not in members[0].facts.note
+        and not any(path.startswith(f"{members[0].path}.") for path in seen.order)
     ]

@@ -35,6 +35,7 @@ def provenance(
     seconds: float,
 ) -> dict[str, Any]:
     """Everything that is needed to tell, and to repeat, how the rows came about."""
+    refused = swept.refused
     return {
         "versions": _versions(),
         "model": type(model).__name__,
@@ -58,7 +59,10 @@ def provenance(
         "confidence": evidence.confidence,
         "correction": evidence.correction,
         "higher_is_better": dict(directions),
-        "skipped": plan.skipped,
+        "skipped": [
+            *plan.skipped,
+            *({"component": plan.names[i], "cause": c} for i, c in refused.items()),
+        ],
         "failures": [asdict(failure) for failure in swept.failures],
         "seconds": round(seconds, 3),
     }

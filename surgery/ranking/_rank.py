@@ -13,11 +13,18 @@ import torch
 from torch import nn
 
 from surgery._random import seeded
-from surgery.ablation import Variant, gather
+from surgery.ablation import Variant
 from surgery.anatomy import Component, Record, record_run, unwrap
-from surgery.data import Batches, batch_length, slice_batch, to_device
+from surgery.data import (
+    Batches,
+    batch_length,
+    join_batches,
+    slice_batch,
+    to_device,
+)
 from surgery.engine import (
     Engine,
+    Runner,
     Step,
     Sweep,
     default_step,
@@ -25,12 +32,17 @@ from surgery.engine import (
     make_metrics,
 )
 from surgery.errors import OperationError, SurgeryError
-from surgery.ops import AbstractOutputOperation, Clock, ModeLike, as_operation
+from surgery.ops import (
+    AbstractOutputOperation,
+    Clock,
+    ModeLike,
+    Resample,
+    as_operation,
+)
 from surgery.ranking._judge import judged
 from surgery.ranking._plan import plan_variants, require_eval_mode
 from surgery.ranking._provenance import provenance
 from surgery.ranking._result import Ranking
-from surgery.report import Advance
 from surgery.report import progress as progress_bar
 from surgery.stats import Evidence
 from surgery.targets import TargetLike
@@ -111,12 +123,12 @@ def rank(
     require_eval_mode(inner)
     metrics = make_metrics(metric, higher_is_better)
     batches = Batches(data)
-    run = step or default_step
     averages = isinstance(operation, AbstractOutputOperation) and operation.needs_data
     batches.require(2 if averages else 1)
-    with seeded(seed), engine.placed(inner) as device, torch.no_grad():
+    with engine.placed(inner) as device, seeded(seed), torch.no_grad():
+        runner = Runner(inner, step or default_step, seed)
         first, stream = _peek(batches)
-        seen = _recorded(inner, run, to_device(first, device), on_error)
+        seen = _recorded(runner, to_device(first, device), on_error)
         clock = Clock()
 
         def variant(components: Sequence[Component]) -> Variant:
@@ -133,27 +145,21 @@ def rank(
         plan = plan_variants(
             inner, targets, seen, operation, dial, variant, skip=on_error == "skip"
         )
-        if averages:
-            with progress_bar("Averaging", batches.batches, progress) as advance:
-                gather(
-                    inner,
-                    plan.variants,
-                    clock,
-                    _counted(stream, advance),
-                    lambda m, batch: run(m, to_device(batch, device)),
-                )
-            stream = iter(batches)
         sweep = Sweep(
-            model=inner,
-            step=run,
+            runner=runner,
             names=plan.names,
             variants=plan.variants,
             metrics=metrics,
             clock=clock,
             device=device,
-            seed=seed,
             skip_errors=on_error == "skip",
         )
+        if averages:
+            with progress_bar("Averaging", batches.batches, progress) as advance:
+                sweep.gather(stream, advance)
+            stream = iter(batches)
+        if isinstance(operation, Resample):
+            stream = _no_single(stream)
         total = batches.batches and batches.batches * (1 + len(plan.variants))
         title = f"Ranking {len(plan.variants)} components"
         with progress_bar(title, total, progress) as advance:
@@ -189,10 +195,10 @@ def _peek(batches: Batches) -> tuple[Any, Iterator[Any]]:
     return first, itertools.chain([first], stream)
 
 
-def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Record:
+def _recorded(runner: Runner, batch: Any, on_error: OnError) -> Record:
     """One forward, recorded: on the batch, or on its first sample that can be run."""
     try:
-        return record_run(model, partial(run, model, batch))
+        return record_run(runner.model, partial(runner.forward, batch, 0))
     except SurgeryError:
         raise
     except Exception as error:
@@ -204,7 +210,7 @@ def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Rec
     for row in range(batch_length(batch)):
         alone = slice_batch(batch, row, row + 1)
         try:
-            return record_run(model, partial(run, model, alone))
+            return record_run(runner.model, partial(runner.forward, alone, 0))
         except Exception as error:
             cause = error
     raise forward_failed(
@@ -212,7 +218,14 @@ def _recorded(model: nn.Module, run: Step, batch: Any, on_error: OnError) -> Rec
     ) from cause
 
 
-def _counted(stream: Iterable[Any], advance: Advance) -> Iterator[Any]:
+def _no_single(stream: Iterable[Any]) -> Iterator[Any]:
+    """Batches in which every sample has another one to be its donor.
+
+    A last batch of one sample goes into the batch before it.
+    """
+    waiting: list[Any] = []
     for batch in stream:
-        yield batch
-        advance()
+        if waiting and batch_length(batch) > 1:
+            yield waiting.pop()
+        waiting = [join_batches(waiting.pop(), batch)] if waiting else [batch]
+    yield from waiting

@@ -168,3 +168,17 @@ def test_moving_asks_objects_that_can_move_themselves() -> None:
             return other
 
     assert to_device((Ragged(), Y), "meta")[0].device == "meta"
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("meta", False)])
+def test_copies_to_the_cpu_are_waited_for(device: str, waits: bool) -> None:
+    asked: list[bool] = []
+
+    class Spy(torch.Tensor):
+        def to(self, *args: Any, **kwargs: Any) -> Any:
+            asked.append(kwargs["non_blocking"])
+            return self
+
+    to_device((Spy(), [Spy()]), torch.device(device))
+    to_device(Spy(), device)
+    assert asked == [not waits] * 3

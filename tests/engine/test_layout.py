@@ -85,6 +85,14 @@ def test_labels_out_of_range_are_refused(wrong: int) -> None:
         ClassificationLayout("accuracy")(floats(3, 5), labels)
 
 
+def test_integer_labels_that_look_one_hot_are_refused() -> None:
+    labels = torch.nn.functional.one_hot(torch.arange(6) % 3)
+    with pytest.raises(DataError, match=r"look one-hot.*labels\.argmax\(1\)"):
+        ClassificationLayout("accuracy")(torch.randn(6, 3), labels)
+    labels[0, 1] = 1  # several labels per sample: each entry is a decision
+    assert ClassificationLayout("accuracy")(torch.randn(6, 3), labels).binary
+
+
 def test_ignored_labels_are_not_out_of_range() -> None:
     item = ClassificationLayout("accuracy")(floats(3, 5), torch.tensor([0, -100, 4]))
     assert item.ignored and item.valid.flatten().tolist() == [True, False, True]
