@@ -23,7 +23,15 @@ def derive(seed: int, *keys: object) -> int:
 
 def seed_all(seed: int) -> None:
     """Set the global generators of torch, numpy and Python."""
-    torch.manual_seed(seed)
+    # Not `torch.manual_seed`: where CUDA is not initialised it replaces the seed that
+    # the caller has queued there, which nothing gives back.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.xpu.is_initialized():
+        torch.xpu.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 

@@ -52,3 +52,18 @@ def test_the_global_generators_come_back_whatever_happens(fails: bool) -> None:
     except KeyError:
         pass
     assert state() == before
+
+
+def test_a_seed_queued_for_an_accelerator_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queued: list[object] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", queued.append)
+    monkeypatch.setattr(torch.cuda, "_lazy_call", lambda *a, **k: queued.append(a))
+    with seeded(3):
+        seeded_draw = drawn()
+    assert not queued
+    torch.manual_seed(3)
+    assert seeded_draw[0] == float(torch.rand(()))
+    assert queued  # what `seeded` must not do

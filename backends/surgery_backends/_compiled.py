@@ -27,6 +27,7 @@ class _Mark:
     shadowed: Callable[..., Any] | None
 
 
+_REPLICATE = "_replicate_for_data_parallel"
 _MARKED: WeakKeyDictionary[nn.Module, _Mark] = WeakKeyDictionary()
 
 
@@ -44,17 +45,28 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
         # Both have the signature and the code of what they stand for, as tracers ask.
         same = MethodType(type(module).forward, module)
         module.__dict__["forward"] = partial(shadowed) if shadowed else same
+        module.__dict__[_REPLICATE] = partial(_unmarked_replica, module)
     _MARKED[module].count += 1
 
     def unmark() -> None:
         mark = _MARKED[module]
         mark.count -= 1
         if mark.count == 0:
-            del _MARKED[module], module.__dict__["forward"]
+            del _MARKED[module], module.__dict__["forward"], module.__dict__[_REPLICATE]
             if mark.shadowed is not None:
                 module.__dict__["forward"] = mark.shadowed
 
     return unmark
+
+
+def _unmarked_replica(module: nn.Module) -> nn.Module:
+    """DataParallel's replica, whose mark would run the original's parameters."""
+    replica: nn.Module = getattr(type(module), _REPLICATE)(module)
+    del replica.__dict__[_REPLICATE]
+    mark = replica.__dict__.pop("forward")
+    if isinstance(mark, partial):
+        replica.__dict__["forward"] = mark.func
+    return replica
 
 
 def _anything_compiled() -> bool:

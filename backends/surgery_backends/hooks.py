@@ -8,11 +8,11 @@ called without `__call__` never fire, which proof of effect tells.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from surgery.anatomy import (
     Component,
@@ -23,7 +23,7 @@ from surgery.anatomy import (
     may_be_iterated,
 )
 from surgery.backend import AbstractBackend, Action
-from surgery.errors import BackendError, TargetError
+from surgery.errors import BackendError, OperationError, TargetError
 from surgery.ops import Clock
 from surgery_backends._compiled import seen_by_compiled_code
 from surgery_backends._slices import edit_slice
@@ -44,25 +44,17 @@ class HooksBackend(AbstractBackend):
         self, model: nn.Module, component: Component, action: Action
     ) -> Callable[[], None]:
         module = model.get_submodule(component.path)
-        if is_scripted(module):
-            raise BackendError(
-                f"{component} is a TorchScript module, which takes no Python hooks; "
-                "operate on the module before torch.jit.script, or on its parameters"
-            )
-        undo: list[Callable[[], None]] = []
-        if component.kind == "input":
-            tap = InputTap(action, component)
-            handle = module.register_forward_pre_hook(tap, with_kwargs=True)
-            undo.append(handle.remove)
-        else:
-            undo += _tap_module(module, component, action)
-        undo.append(seen_by_compiled_code(model))
-
-        def detach() -> None:
-            while undo:
-                undo.pop()()
-
-        return detach
+        _refuse_scripted(module, component)
+        with ExitStack() as stack:
+            if component.kind == "input":
+                tap = InputTap(action, component)
+                handle = module.register_forward_pre_hook(tap, with_kwargs=True)
+                stack.callback(handle.remove)
+            else:
+                _tap_module(stack, module, component, action)
+            stack.callback(seen_by_compiled_code(model))
+            kept = stack.pop_all()  # not undone at the end of this block
+        return kept.close
 
 
 class ModuleTap:
@@ -92,13 +84,27 @@ class ModuleTap:
         output: object,
     ) -> object:
         clock = self.action.clock
-        inputs = clock.leave(id(self)) if self.action.wants_inputs else _NO_INPUTS
+        inputs = clock.entered(id(self)) if self.action.wants_inputs else _NO_INPUTS
         if any(clock.inside(id(span)) for span in self.unless):
             return None
         index = clock.tick(id(self))
-        if self.call is not None and index != self.call:
-            return None
+        if self.call is not None:
+            self._require_forward()
+            if index != self.call:
+                return None
         return self.action(output, inputs, index)
+
+    def done(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        self.action.clock.leave(id(self))
+
+    def _require_forward(self) -> None:
+        if not self.action.clock.under_way:
+            raise OperationError(
+                f"{self.action.component} ran outside of a forward of the model (in "
+                "another method, or again under activation checkpointing), where "
+                "calls cannot be counted; call the model itself, as in model(x), or "
+                "target all calls of the module"
+            )
 
 
 class InputTap:
@@ -159,65 +165,74 @@ class Span:
     ) -> None:
         self.clock.enter(id(self))
 
-    def end(
-        self,
-        module: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: object,
-    ) -> None:
+    def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         self.clock.leave(id(self))
 
 
 def _tap_module(
-    module: nn.Module, component: Component, action: Action
-) -> list[Callable[[], None]]:
+    stack: ExitStack,
+    module: nn.Module,
+    component: Component,
+    action: Action,
+    unless: tuple[Span, ...] = (),
+) -> None:
+    _refuse_scripted(module, component)
     if component.facts is None and component.call is None and may_be_iterated(module):
-        return _tap_container(module, component, action)
-    return _tap(module, action, component.call)
+        _tap_container(stack, module, component, action, unless)
+    else:
+        _tap(stack, module, action, component.call, unless)
 
 
 def _tap(
+    stack: ExitStack,
     module: nn.Module,
     action: Action,
-    call: int | None = None,
-    unless: tuple[Span, ...] = (),
-) -> list[Callable[[], None]]:
+    call: int | None,
+    unless: tuple[Span, ...],
+) -> None:
     tap = ModuleTap(action, call, unless)
-    handles: list[RemovableHandle] = []
     if action.wants_inputs:
-        handles.append(module.register_forward_pre_hook(tap.before, with_kwargs=True))
-    handles.append(module.register_forward_hook(tap.after, with_kwargs=True))
-    return [*(handle.remove for handle in handles), seen_by_compiled_code(module)]
+        before = module.register_forward_pre_hook(tap.before, with_kwargs=True)
+        stack.callback(before.remove)
+    after = module.register_forward_hook(tap.after, with_kwargs=True)
+    stack.callback(after.remove)
+    if action.wants_inputs:
+        # Also after an exception.
+        done = module.register_forward_hook(tap.done, always_call=True)
+        stack.callback(done.remove)
+    stack.callback(seen_by_compiled_code(module))
 
 
 def _tap_container(
+    stack: ExitStack,
     container: nn.Module,
     component: Component,
     action: Action,
-    around: tuple[Span, ...] = (),
-) -> list[Callable[[], None]]:
+    around: tuple[Span, ...],
+) -> None:
     """A Sequential may be called, or iterated over and never called.
 
     Without a recorded forward only the next forward tells: where the container's own
     call is not under way, its children stand for it.
     """
     span = Span(action.clock)
-    handles = [
-        container.register_forward_pre_hook(span.begin, with_kwargs=True),
-        container.register_forward_hook(span.end, with_kwargs=True),
-    ]
-    undo = [handle.remove for handle in handles]
-    undo += _tap(container, action, unless=around)
+    begin = container.register_forward_pre_hook(span.begin, with_kwargs=True)
+    stack.callback(begin.remove)
+    end = container.register_forward_hook(span.end, always_call=True)
+    stack.callback(end.remove)
+    _tap(stack, container, action, None, around)
     for name, child in container.named_children():
         path = f"{component.path}.{name}"
         part = Component(canonical(path), "module", path)
-        if may_be_iterated(child):
-            inner = (*around, span)
-            undo += _tap_container(child, part, action.for_child(part), inner)
-        else:
-            undo += _tap(child, action.for_child(part), unless=(*around, span))
-    return undo
+        _tap_module(stack, child, part, action.for_child(part), (*around, span))
+
+
+def _refuse_scripted(module: nn.Module, component: Component) -> None:
+    if is_scripted(module):
+        raise BackendError(
+            f"{component} is a TorchScript module, which takes no Python hooks; "
+            "operate on the module before torch.jit.script, or on its parameters"
+        )
 
 
 def _copied(value: Any) -> Any:

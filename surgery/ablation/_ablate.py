@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from surgery.ablation._effects import ComponentEffect, Effects
-from surgery.ablation._gather import gather, run_on
+from surgery.ablation._gather import observing
 from surgery.ablation._variant import Variant
 from surgery.anatomy import Component, Record, is_scripted, record, unwrap
-from surgery.data import Batches
-from surgery.errors import BackendError, DataError, NoEffectError, OperationError
+from surgery.data import Batches, call_on_batch, fresh, to_device
+from surgery.errors import BackendError, DataError, NoEffectError
 from surgery.ops import (
     AbstractOperation,
     AbstractOutputOperation,
@@ -41,13 +43,10 @@ class Ablation:
         self._name = type(model).__name__
         self._variant = variant
         self._clock = clock
-        handle = model.register_forward_pre_hook(clock.start, with_kwargs=True)
-        try:
-            undo = variant.apply()
-        except BaseException:
-            handle.remove()
-            raise
-        self._undo: list[Callable[[], None]] = [undo, handle.remove]
+        with ExitStack() as stack:
+            stack.callback(clock.watch(model))
+            stack.callback(variant.apply())
+            self._undo = stack.pop_all()  # not undone at the end of this block
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +107,7 @@ class Ablation:
 
     def _take_off(self) -> None:
         self.active = False
-        while self._undo:
-            self._undo.pop(0)()
+        self._undo.close()
 
     def _require_effect(self, when: str) -> None:
         idle = [str(component) for component in self._variant.never_fired()]
@@ -150,7 +148,8 @@ def ablate(
             `"reinit"`, `"freeze"`, an operation from `surgery.ops`, or a function
             `f(output, inputs) -> output`.
         dial: m in [0, 1]: y(m) = (1 - m) · y + m · op(y). Default: 1, in full.
-        data: What `mean` averages over and `resample` takes donors from: a DataLoader,
+        data: What `mean` averages over and `resample` takes donors from (other modes
+            have no use for it): a DataLoader,
             a Dataset, a pair of arrays or an iterable of batches. One pass is made.
         inputs: An example input (a tensor, a tuple of positional inputs, or a mapping).
             Where given, one recorded forward checks the target before anything is
@@ -198,7 +197,8 @@ def freeze(model: nn.Module, target: TargetLike) -> Ablation:
 
     Its parameters get no gradients (and so no weight decay from an optimizer), and its
     BatchNorm statistics stay, also after `model.train()`. Gradients still flow through
-    it. Dropout inside follows `model.train()` as before.
+    it. Dropout inside follows `model.train()` as before. Gradients that they had come
+    back on `restore()`, also if the optimizer cleared its gradients meanwhile.
 
     Args:
         model: Any module.
@@ -242,9 +242,9 @@ def _gather(
             )
         return
     if not variant.observers():
-        raise OperationError(
-            f"mode={variant.mode!r} does not use data: leave data= out, or use 'mean' "
-            "or 'resample'"
-        )
-    gather(model, [variant], clock, Batches(data), run_on)
+        return
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with observing(model, [variant], clock):
+        for batch in Batches(data):
+            call_on_batch(model, fresh(to_device(batch, device)))
     clock.restart()

@@ -90,7 +90,7 @@ class Variant:
         if not isinstance(operation, AbstractOutputOperation):
             return []
         return [
-            Observer(edit, derive(self._seed, "statistic"))
+            Observer(edit, derive(self._seed, "statistic"), self._backend)
             for edit in self.edits
             if operation.statistic(edit.component, 0) is not None
         ]
@@ -153,7 +153,10 @@ class Variant:
     def note(self, component: Component) -> str:
         """What a user must know, such as the adapter that made an input fit."""
         edit = self._edit(component)
-        return "" if edit is None else edit.note
+        if edit is not None:
+            return edit.note
+        values = self._values.get(component.name, {}).values()
+        return "; ".join(dict.fromkeys(value.note for value in values if value.note))
 
     def never_fired(self) -> list[Component]:
         """Components whose edits have never been called."""

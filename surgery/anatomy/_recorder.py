@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -57,6 +58,9 @@ def record_run(model: nn.Module, run: Callable[[], object]) -> Record:
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(preserved_rng())
+        stack.enter_context(warnings.catch_warnings())
+        # torch counts operations by global hooks, which compiled parts may not see.
+        warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
         stack.enter_context(preserved_buffers(inner))
         watch = Watch(inner, stack.enter_context(flop_counter()))
         stack.enter_context(watching(inner, watch))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from surgery.errors import OperationError
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside `DataParallel`, `DistributedDataParallel` or `torch.compile`.
@@ -12,6 +14,10 @@ def unwrap(model: nn.Module) -> nn.Module:
     Targets name the parts of the inner model, so that the same names hold with and
     without a wrapper.
     """
+    if not isinstance(model, nn.Module):  # callers without a type checker
+        raise OperationError(
+            f"the model must be a torch.nn.Module, got {type(model).__name__}"
+        )
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module

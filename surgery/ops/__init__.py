@@ -14,8 +14,8 @@ from surgery.ops._base import Replacement as Replacement
 from surgery.ops._clock import Clock as Clock
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
-from surgery.ops._edit import Observer as Observer
 from surgery.ops._freeze import freeze_component as freeze_component
+from surgery.ops._observer import Observer as Observer
 from surgery.ops._output import Call as Call
 from surgery.ops._output import Constant as Constant
 from surgery.ops._output import Identity as Identity

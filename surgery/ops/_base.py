@@ -98,7 +98,13 @@ class AbstractParameterOperation(AbstractOperation):
 
 
 class AbstractNewValue(ABC):
-    """How the new value of one tensor comes from its present one."""
+    """How the new value of one tensor comes from its present one.
+
+    Attributes:
+        note: What a user must know of it.
+    """
+
+    note: str = ""
 
     @abstractmethod
     def __call__(self, present: Tensor) -> Tensor:

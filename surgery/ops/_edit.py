@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from surgery._random import derive
-from surgery.anatomy import Component, find_main, replaced
+from surgery.anatomy import Component, find_main, replaced, tensors
 from surgery.errors import OperationError
 from surgery.ops._base import (
     AbstractOutputOperation,
@@ -116,8 +116,9 @@ class Edit:
         new = dialled(tensor, replacement.tensor, self.dial)
         new = _laid_out_like(tensor, new)
         self._proof.fired(tensor, new)
-        if replacement.note:
-            self._proof.note = replacement.note
+        notes = [replacement.note, _left_alone(output, tensor)]
+        if any(notes):
+            self._proof.note = "; ".join(note for note in notes if note)
         return replaced(output, path, new)
 
     def _replacement(self, output: Tensor, inputs: Inputs, index: int) -> Replacement:
@@ -136,9 +137,21 @@ class Edit:
             inputs=(*args, *kwargs.values()),
             batch_size=batch_size,
             seed=seed,
-            statistic=self.statistics.get(index),
+            statistic=self._statistic(index),
             strict=self.strict,
         )
+
+    def _statistic(self, index: int) -> AbstractStatistic | None:
+        if self.clock.under_way:
+            return self.statistics.get(index)
+        if len(self.statistics) > 1:
+            raise OperationError(
+                f"{self.component} runs {len(self.statistics)} times in a forward, "
+                f"and mode={self.operation.mode!r} has a statistic for each; it was "
+                "called outside of a forward, where its calls cannot be told apart: "
+                "call the model itself, as in model(x)"
+            )
+        return self.statistics.get(0)
 
     def _refuse_recomputation(self) -> None:
         operation = self.operation
@@ -156,46 +169,11 @@ class Edit:
             )
 
 
-class Observer:
-    """Gathers an edit's statistics, call by call, and changes nothing."""
-
-    wants_inputs = False
-
-    def __init__(self, edit: Edit, seed: int) -> None:
-        self.component = edit.component
-        self.clock = edit.clock
-        self._edit = edit
-        self._seed = seed
-        self._children: dict[str, Observer] = {}
-
-    def __call__(self, output: object, inputs: Inputs, index: int) -> object:
-        found = find_main(output)
-        if found is None:
-            raise OperationError(
-                f"no tensor comes out of {self.component}: it has no statistic"
-            )
-        statistics = self._edit.statistics
-        if index not in statistics:
-            fresh = self._edit.operation.statistic(self.component, self._seed)
-            if fresh is None:
-                return output
-            statistics[index] = fresh
-        statistics[index].update(found[1], self.clock.batch_size)
-        return output
-
-    def for_child(self, component: Component) -> Observer:
-        """The same observer at a child of its component."""
-        if component.name not in self._children:
-            child = Observer(self._edit.for_child(component), self._seed)
-            self._children[component.name] = child
-        return self._children[component.name]
-
-    def finish(self) -> None:
-        """The pass over data has ended."""
-        for statistic in self._edit.statistics.values():
-            statistic.finish()
-        for child in self._children.values():
-            child.finish()
+def _left_alone(output: object, main: Tensor) -> str:
+    if output is main:
+        return ""
+    among = sum(t.is_floating_point() or t.is_complex() for t in tensors(output))
+    return f"1 of {among} tensors" if among > 1 else ""
 
 
 def _laid_out_like(old: Tensor, new: Tensor) -> Tensor:

@@ -102,7 +102,8 @@ class Call(AbstractOutputOperation):
     wants_inputs: ClassVar[bool] = True
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
-        result: object = self.function(output, firing.inputs)
+        # A copy: the function may write into what it is given.
+        result: object = self.function(output.clone(), firing.inputs)
         name = getattr(self.function, "__name__", repr(self.function))
         if not isinstance(result, Tensor):
             raise OperationError(

@@ -8,6 +8,7 @@ the layers above anew, as if the one taken off had never been.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -51,26 +52,21 @@ def lay(
         them changed.
     """
     token = object()
-    laid: list[Tensor] = []
     changed = False
-
-    def undo() -> None:
-        while laid:
-            _take_off(laid.pop(), token)
-
-    try:
+    with ExitStack() as stack:
+        # Autocast keeps low-precision copies of weights and misses changes in place.
+        stack.callback(torch.clear_autocast_cache)
         for tensor, value in values.items():
             layer = _Layer(token, tensor.detach().clone(), value, dial)
             new = layer.on(layer.before)
             changed = changed or not torch.equal(new, layer.before)
             below: list[_Layer] = _LAYERS.get(tensor) or []
             _LAYERS[tensor] = [*below, layer]
-            laid.append(tensor)
+            stack.callback(_take_off, tensor, token)
             tensor.copy_(new)
-    except BaseException:
-        undo()
-        raise
-    return undo, len(values), changed
+        torch.clear_autocast_cache()
+        kept = stack.pop_all()  # not undone at the end of this block
+    return kept.close, len(values), changed
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from surgery.anatomy import Component
@@ -38,3 +40,12 @@ def owned_tensors(model: nn.Module, component: Component) -> dict[str, Tensor]:
     prefix = f"{component.path}." if component.path else ""
     owner = model.get_submodule(component.path)
     return found | {prefix + name: b for name, b in owner.named_buffers()}
+
+
+def ancestors(model: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules from the model down to `path`, each with its prefix of names."""
+    yield "", model
+    parts = path.split(".") if path else []
+    for depth in range(1, len(parts) + 1):
+        above = ".".join(parts[:depth])
+        yield f"{above}.", model.get_submodule(above)

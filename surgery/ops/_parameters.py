@@ -28,10 +28,13 @@ from surgery.ops._reinit import fresh_tensors
 class Reinit(AbstractParameterOperation):
     """Parameters (and BatchNorm statistics) drawn anew, as the layer draws its own.
 
-    In this order: `reset_parameters()` of every module inside; the initialisation
-    scheme of the model around it (`_init_weights(module)` as in Hugging Face models,
-    or `init_weights()` as in timm), outermost first; for modules with neither, a
-    rebuilt module of the same class. What none of these reaches is an error.
+    A timm model is built once more from its registry entry. Else, in this order:
+    `reset_parameters()` of every module inside; the initialisation scheme of the model
+    around it (`_init_weights(module)` as in Hugging Face models, or `init_weights()`),
+    outermost first; for modules with neither, a rebuilt module of the same class. What
+    none of these reaches is an error. The result's note says which way it was: models
+    that initialise their layers while they are built, outside of any method (as in
+    torchvision), are only drawn as their layers' own defaults; use `factory` for them.
 
     Attributes:
         factory: Builds a freshly initialised model under the seed; where given, the
@@ -45,8 +48,8 @@ class Reinit(AbstractParameterOperation):
         self, model: nn.Module, component: Component, seed: int
     ) -> Mapping[Tensor, AbstractNewValue]:
         names = set(owned_tensors(model, component))
-        fresh = fresh_tensors(model, component, names, seed, self.factory)
-        return _fixed(component, owned_tensors(model, component), fresh)
+        fresh, how = fresh_tensors(model, component, names, seed, self.factory)
+        return _fixed(component, owned_tensors(model, component), fresh, how)
 
 
 @final
@@ -89,6 +92,7 @@ class Freeze(AbstractOperation):
 @dataclass(frozen=True)
 class _Fixed(AbstractNewValue):
     value: Tensor
+    note: str = ""
 
     def __call__(self, present: Tensor) -> Tensor:
         return self.value.to(device=present.device, dtype=present.dtype)
@@ -128,7 +132,10 @@ def new_values(
 
 
 def _fixed(
-    component: Component, present: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+    component: Component,
+    present: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    note: str = "",
 ) -> dict[Tensor, AbstractNewValue]:
     missing = sorted(set(present) - set(wanted))
     if missing:
@@ -145,6 +152,6 @@ def _fixed(
                 "the same architecture"
             )
     return {
-        tensor: _Fixed(wanted[name].detach().clone())
+        tensor: _Fixed(wanted[name].detach().clone(), note)
         for name, tensor in present.items()
     }

@@ -47,7 +47,7 @@ class Noise(AbstractOutputOperation):
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
-        per_sample = tuple(range(1, output.ndim)) or (0,)
+        per_sample = tuple(range(1, output.ndim))
         noise = self.draw(output, firing.seed, per_sample)
         return Replacement(output + noise)
 
@@ -60,7 +60,8 @@ class Noise(AbstractOutputOperation):
         scale: Tensor | float = self.std
         if self.relative:
             square = like.detach().float().square()
-            mean = square.mean(over, keepdim=True) if like.ndim else square
+            # Over no axis at all each value stands alone; torch would take all axes.
+            mean = square.mean(over, keepdim=True) if over else square
             scale = self.std * mean.sqrt()
         return (draw * scale).to(like.dtype)
 

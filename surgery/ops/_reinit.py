@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from surgery._random import derive, seeded
 from surgery.anatomy import Component
 from surgery.errors import OperationError
+from surgery.ops._owned import ancestors
+from surgery.ops._registry import rebuilt_by_timm
 
 
 def fresh_tensors(
@@ -26,8 +28,8 @@ def fresh_tensors(
     names: Set[str],
     seed: int,
     factory: Callable[[], nn.Module] | None,
-) -> Mapping[str, Tensor]:
-    """Freshly initialised tensors of `component`, by their name in the model.
+) -> tuple[Mapping[str, Tensor], str]:
+    """Freshly initialised tensors of `component` by their name, and how they came.
 
     Args:
         model: The model; not changed.
@@ -37,12 +39,24 @@ def fresh_tensors(
         factory: Builds a whole fresh model, or `None` to find another way.
     """
     with seeded(derive(seed, "reinit")), torch.no_grad():
-        fresh = _filled_copy(model, component, names) if factory is None else factory()
-    tensors = _parameters(fresh) | dict(fresh.named_buffers(remove_duplicate=False))
+        if factory is not None:
+            return _named(factory(), names), "from the factory"
+        present = _named(model, names)
+        rebuilt = rebuilt_by_timm(model, component.path, present)
+        if rebuilt is not None:
+            return rebuilt, "as timm builds the model"
+        fresh, scheme = _filled_copy(model, component, names)
+        return _named(fresh, names), scheme
+
+
+def _named(model: nn.Module, names: Set[str]) -> dict[str, Tensor]:
+    tensors = _parameters(model) | dict(model.named_buffers(remove_duplicate=False))
     return {name: tensors[name].detach() for name in names if name in tensors}
 
 
-def _filled_copy(model: nn.Module, component: Component, names: Set[str]) -> nn.Module:
+def _filled_copy(
+    model: nn.Module, component: Component, names: Set[str]
+) -> tuple[nn.Module, str]:
     fresh = copy.deepcopy(model)
     if any(p.dtype in (torch.float16, torch.bfloat16) for p in fresh.parameters()):
         fresh = fresh.float()  # not every initialiser knows half precision
@@ -56,7 +70,7 @@ def _filled_copy(model: nn.Module, component: Component, names: Set[str]) -> nn.
         modules = [part]
     for module in reversed(modules):  # children first, as when they were built
         _reset(module)
-    _apply_scheme_of_model(fresh, component.path, modules)
+    scheme = _apply_scheme_of_model(fresh, component.path, modules)
     for module in modules:
         if _is_empty(module, wanted):
             _rebuild(module)
@@ -68,7 +82,7 @@ def _filled_copy(model: nn.Module, component: Component, names: Set[str]) -> nn.
             "reaches it; use surgery.ops.Reinit(factory=make_model), or "
             "surgery.ops.Rewind(state_dict) with the weights of step 0"
         )
-    return fresh
+    return fresh, scheme or "by reset_parameters(), the layers' default"
 
 
 def _reset(module: nn.Module) -> None:
@@ -79,11 +93,9 @@ def _reset(module: nn.Module) -> None:
             return
 
 
-def _apply_scheme_of_model(
-    root: nn.Module, path: str, modules: list[nn.Module]
-) -> None:
-    """Let the outermost module that initialises its children do so."""
-    above = list(_ancestors(root, path))
+def _apply_scheme_of_model(root: nn.Module, path: str, modules: list[nn.Module]) -> str:
+    """Let the outermost module that initialises its children do so; says how."""
+    above = [module for _, module in ancestors(root, path)]
     for depth, ancestor in enumerate(above):
         per_module = getattr(ancestor, "_init_weights", None)
         if callable(per_module) and _required_arguments(per_module) == 1:
@@ -92,23 +104,17 @@ def _apply_scheme_of_model(
             around = [m for m in reversed(above[depth:]) if m not in modules]
             for module in (*reversed(modules), *around):
                 per_module(module)
-            return
+            return f"by {type(ancestor).__name__}._init_weights()"
         whole = getattr(ancestor, "init_weights", None)
         if callable(whole) and _required_arguments(whole) == 0:
             whole()
-            return
+            return f"by {type(ancestor).__name__}.init_weights()"
+    return ""
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     # A tied parameter under each of its names: the component may own any of them.
     return dict(model.named_parameters(remove_duplicate=False))
-
-
-def _ancestors(root: nn.Module, path: str) -> Iterator[nn.Module]:
-    yield root
-    parts = path.split(".") if path else []
-    for depth in range(1, len(parts) + 1):
-        yield root.get_submodule(".".join(parts[:depth]))
 
 
 def _rebuild(module: nn.Module) -> None:

@@ -88,8 +88,15 @@ class RunningMean(AbstractStatistic):
         self._count += output.numel() // total.numel() if total.numel() else 0
 
     def finish(self) -> None:
-        if self._sum is not None and self._count:
-            self._mean = self._sum / self._count
+        if self._sum is None or not self._count:
+            return
+        self._mean = self._sum / self._count
+        if not bool(torch.isfinite(self._mean).all()):
+            raise DataError(
+                f"the mean of {self._component} over the data is not finite (NaN or "
+                "infinite): leave out the samples on which the model's values are not, "
+                "in a ranking with on_error='skip'"
+            )
 
     def expanded(self, output: Tensor) -> Tensor:
         """The mean in the shape, type and device of `output`."""
@@ -141,6 +148,12 @@ class Donors(AbstractStatistic):
         self._seen = 0
         self._kept: list[Tensor] = []
         self._pool: Tensor | None = None
+
+    def __copy__(self) -> Donors:
+        twin = Donors(self._component, self._size, 0)
+        twin._generator.set_state(self._generator.get_state())
+        twin._seen, twin._kept = self._seen, list(self._kept)
+        return twin
 
     def update(self, output: Tensor, batch_size: int | None) -> None:
         batch = batch_size or (output.shape[0] if output.ndim else 0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from surgery.errors import DataError
 from surgery.stats._effect import Effect
-from surgery.stats._interval import is_zero, one_sided_chance, t_interval, t_test
+from surgery.stats._interval import is_zero, t_interval, t_test
 from surgery.stats._proportions import bonett_price, mcnemar
 
 Array = NDArray[np.float64]
@@ -33,7 +33,8 @@ def paired_means(
 
     Values that are all 0 or 1 and have no weights: exact McNemar test and the
     interval of Bonett and Price. Fewer than 30 samples: sign-flip permutation test
-    and paired t interval. Else both are paired t.
+    and the interval of all shifts that it does not reject (unbounded where so few
+    samples can reject none). Else both are paired t.
 
     With weights w the metric is the ratio sum(w v) / sum(w). Its standard error is
     that of the linearised differences w (v - b - delta) / mean(w) (Cochran,
@@ -57,18 +58,16 @@ def paired_means(
         return Effect(base, value, value - base, nan, nan, nan, n, "failed")
     differences = w * (after - before)
     delta = float(np.mean(differences))
+    if n < SMALL:
+        low, high, p = _sign_flip(after - before, w, confidence, seed)
+        method = "sign-flip permutation test and interval"
+        return Effect(base, value, delta, low, high, p, n, method)
     spread = differences - w * delta
-    error = 0.0
-    if n > 1:
-        error = math.sqrt(float(np.sum(spread**2)) / (n - 1) / n)
+    error = math.sqrt(float(np.sum(spread**2)) / (n - 1) / n)
     if is_zero(error, before, after):
         error = 0.0
     low, high = t_interval(delta, error, n - 1, confidence)
-    if n >= SMALL:
-        p, method = t_test(delta, error, n - 1), "paired t"
-    else:
-        p = _sign_flip(differences, seed)
-        method = "sign-flip permutation, paired t interval"
+    p, method = t_test(delta, error, n - 1), "paired t"
     return Effect(base, value, delta, low, high, p, n, method)
 
 
@@ -89,31 +88,45 @@ def _binary_effect(before: Array, after: Array, confidence: float) -> Effect:
     )
 
 
-def _sign_flip(differences: Array, seed: int) -> float:
-    """Two-sided p: under no effect each difference may as well have the other sign."""
-    from scipy.stats import permutation_test
+def _sign_flip(
+    differences: Array, weights: Array, confidence: float, seed: int
+) -> tuple[float, float, float]:
+    """Interval and two-sided p: without an effect each sign may as well be the other.
 
+    Flipping the signs of some samples moves the mean of what a shift leaves of the
+    differences away from 0, or not towards it, if and only if the shift lies between
+    the mean difference of those samples and that of the others. Counting such spans
+    tests every shift at once (Hartigan, JASA 64, 1969).
+    """
     n = len(differences)
     if n == 1:
-        return math.nan
+        return -math.inf, math.inf, math.nan
     if not np.any(differences):
-        return 1.0
-    if np.all(differences == differences[0]):
-        return one_sided_chance(n)
-    result = permutation_test(
-        (differences,),
-        _mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_FLIPS,
-        batch=4096,
-        rng=np.random.default_rng(seed),
-    )
-    return min(1.0, float(result.pvalue))
+        return 0.0, 0.0, 1.0
+    flipped = _flips(n, seed)
+    # Sums that are equal but for rounding are ties.
+    slack = 1e-12 * float(np.max(np.abs(differences)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ones = flipped @ (weights * differences) / (flipped @ weights)
+        others = ~flipped @ (weights * differences) / (~flipped @ weights)
+    # Samples without weight decide nothing: whichever sign they have, it is a tie.
+    tie = np.isnan(ones) | np.isnan(others)
+    lows = np.sort(np.where(tie, -np.inf, np.fmin(ones, others) - slack))
+    highs = np.sort(np.where(tie, np.inf, np.fmax(ones, others) + slack))
+    total = len(flipped) + 1  # and the signs as they are
+    beyond = min(int(np.sum(lows <= 0)), int(np.sum(highs >= 0)))
+    rank = math.floor((1 - confidence) * total + 1e-9)
+    low = float(lows[rank - 1]) if rank else -math.inf
+    high = float(highs[-rank]) if rank else math.inf
+    return low, high, (1 + beyond) / total
 
 
-def _mean(sample: Array, axis: int) -> Array:
-    return np.asarray(np.mean(sample, axis=axis))
+def _flips(n: int, seed: int) -> NDArray[np.bool_]:
+    """Whose signs to flip: each way once (one of it and its opposite), or a sample."""
+    if 2 ** (n - 1) <= _FLIPS:
+        codes = np.arange(1, 2 ** (n - 1))
+        return (codes[:, None] >> np.arange(n) & 1).astype(bool)
+    return np.random.default_rng(seed).random((_FLIPS, n)) < 0.5
 
 
 def _checked(

@@ -294,7 +294,6 @@ def test_training_under_an_operation_stays_and_its_gradients_are_a_hand_edit_s(
         ({"mode": surgery.ops.Zero}, "mode must be a name, an operation"),
         ({"mode": "freeze", "dial": 0.5}, "leave dial at 1"),
         ({"mode": "mean"}, "needs data to average over: pass data=loader"),
-        ({"mode": "zero", "data": [(X, None)]}, "does not use data"),
         ({"mode": "mean", "data": []}, "the data has no batch"),
         ({"inputs": 3}, "inputs= takes a tensor, a tuple"),
         ({"inputs": torch.zeros(2, 5)}, "could not run on the given inputs"),
@@ -372,3 +371,122 @@ def test_what_would_not_repeat_itself_under_checkpointing_is_refused(
         y = model(X).sum()
         with pytest.raises(OperationError, match="turn checkpointing off"):
             y.backward()
+
+
+@pytest.mark.parametrize("dial", [0.5, 1.0])
+def test_a_function_that_works_in_place_edits_only_a_copy(dial: float) -> None:
+    model = nn.Sequential(nn.Identity(), nn.Linear(4, 4))
+
+    def blank_first(output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+        output[:, 0] = 0
+        return output
+
+    x = X.clone()
+    hand = X.clone()
+    hand[:, 0] *= 1 - dial
+    with torch.no_grad(), surgery.ablate(model, "0", blank_first, dial=dial) as op:
+        torch.testing.assert_close(model(x), model[1](hand))
+        assert next(iter(op.effect())).changed is True
+    assert torch.equal(x, X)
+
+
+def test_an_undoing_that_fails_does_not_stop_the_others(net: Net) -> None:
+    before = picture(net)
+    op = surgery.ablate(net, ["first", "norm"], "reinit")
+
+    def fail() -> None:
+        raise KeyError("mine")
+
+    op._undo.callback(fail)
+    with pytest.raises(KeyError, match="mine"):
+        op.restore()
+    assert_same(picture(net), before)
+
+
+def test_a_gradient_from_before_a_freeze_comes_back_even_if_cleared(net: Net) -> None:
+    net(X).sum().backward()
+    gradient = net.first.weight.grad
+    assert gradient is not None
+    with surgery.freeze(net, "first"):
+        net.zero_grad()
+    assert net.first.weight.grad is not None
+    assert torch.equal(net.first.weight.grad, gradient)
+
+
+class Methods(nn.Module):
+    """Has methods beside `forward`, which use its parts too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(4, 4)
+        self.twice = nn.Tanh()
+        self.stage = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.twice(self.stage(self.features(x)))
+        return y
+
+    def features(self, x: Tensor) -> Tensor:
+        y: Tensor = self.twice(self.part(x))
+        return y
+
+    def iterated(self, x: Tensor) -> Tensor:
+        for layer in self.stage:
+            x = layer(x)
+        return x
+
+
+def test_a_method_of_the_model_uses_the_one_mean_at_every_call() -> None:
+    model = Methods()
+    with torch.no_grad():
+        wanted = model.twice(model.part(X).mean(0, keepdim=True).expand(6, 4))
+        with surgery.ablate(model, "part", "mean", data=[(X, None)]):
+            for _ in range(3):
+                torch.testing.assert_close(model.features(X), wanted)
+            model(X)
+            torch.testing.assert_close(model.features(X), wanted)
+
+
+def test_a_method_of_the_model_does_not_know_which_of_several_means_is_meant() -> None:
+    model = Methods()
+    with surgery.ablate(model, "twice", "mean", data=[(X, None)]):
+        model(X)
+        with pytest.raises(OperationError, match=r"runs 2 times.*call the model"):
+            model.features(X)
+
+
+def test_a_call_site_outside_of_a_forward_is_refused() -> None:
+    model = Methods()
+    with surgery.ablate(model, "twice@1"):
+        assert not model(X).any()
+        for _ in range(2):
+            with pytest.raises(OperationError, match=r"twice@1 ran outside .*model\(x"):
+                model.features(X)
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            model(torch.zeros(2, 5))
+        with pytest.raises(OperationError, match="ran outside of a forward"):
+            model.features(X)
+        assert not model(X).any()
+
+
+def test_a_container_whose_call_failed_is_not_thought_to_run_for_ever() -> None:
+    model = Methods()
+    with surgery.ablate(model, "stage", "identity") as op:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+                model.stage(torch.zeros(2, 5))
+        assert torch.equal(model.iterated(X), X)
+        assert torch.equal(model.stage(X), X)
+        assert not any(op._clock._running().open.values())
+
+
+def test_data_that_a_mode_has_no_use_for_does_not_hurt(net: Net) -> None:
+    with surgery.ablate(net, "first", "zero", data=[(X, None)]):
+        with_data = net(X)
+    with surgery.ablate(net, "first", "zero"):
+        assert torch.equal(net(X), with_data)
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(SurgeryError, match=r"must be a torch\.nn\.Module, got str"):
+        surgery.ablate("resnet18", "layer1")  # type: ignore[arg-type]

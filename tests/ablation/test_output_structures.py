@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -260,3 +261,26 @@ def test_zero_on_an_output_that_is_zero_already_fires_and_changes_nothing() -> N
         model(X)
         (row,) = op.effect(strict=True)
     assert (row.fired, row.changed) == (1, False)
+
+
+def test_what_is_left_of_a_structured_output_is_said() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(4, 3)
+            self.last = nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.last(self.lstm(x)[0])
+            return y
+
+    model = Model()
+    for mode, note in [
+        ("zero", "1 of 3 tensors"),
+        ("identity", r"adapter: .+; 1 of 3 tensors"),
+    ]:
+        with surgery.ablate(model, ["lstm", "last"], mode) as op:
+            model(X)
+            notes = {row.component: row.note for row in op.effect()}
+        assert re.fullmatch(note, notes["lstm"])
+        assert "of" not in notes["last"].split()

@@ -188,3 +188,66 @@ def test_export_bakes_the_operation_in(net: Net, mode: str) -> None:
     torch.testing.assert_close(module(X), wanted)
     torch.testing.assert_close(net(X), plain)
     torch.testing.assert_close(export(net, (X,), strict=False).module()(X), plain)
+
+
+def test_a_data_parallel_replica_runs_its_own_parameters(net: Net) -> None:
+    compiled(net)(X)
+    head = net.head
+    with surgery.ablate(net, "head", surgery.ops.Noise(0.0)):
+        assert "forward" in vars(head)
+        replica: Any = head._replicate_for_data_parallel()
+        replica.weight, replica.bias = torch.zeros(2, 4), torch.full((2,), 5.0)
+        assert torch.equal(replica(X), torch.full((6, 2), 5.0))
+        assert not torch.equal(head(X), replica(X))
+    assert "_replicate_for_data_parallel" not in vars(head)
+
+
+def test_a_replica_keeps_the_forward_that_its_original_had_of_its_own(
+    net: Net,
+) -> None:
+    def own(x: Tensor) -> Tensor:
+        return x + 1
+
+    compiled(net)(X)
+    net.head.forward = own  # type: ignore
+    with surgery.ablate(net, "head", surgery.ops.Noise(0.0)):
+        assert torch.equal(net.head._replicate_for_data_parallel()(X), X + 1)
+    assert net.head.forward is own
+
+
+def test_a_part_that_compiled_code_leaves_to_python_is_in_its_forward(
+    net: Net,
+) -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Tanh()
+
+        def forward(self, x: Tensor) -> Tensor:
+            torch._dynamo.graph_break()
+            y: Tensor = self.eager(self.part(x) + 1)
+            return y
+
+        @torch.compiler.disable  # type: ignore[untyped-decorator]
+        def eager(self, x: Tensor) -> Tensor:
+            y: Tensor = self.part(x)
+            return y
+
+    model: Any = torch.compile(Broken(), backend="eager")
+    plain = model(X)
+    for site, wanted in [(0, torch.ones(6, 4).tanh()), (1, torch.zeros(6, 4))]:
+        with surgery.ablate(model, f"part@{site}"):
+            for _ in range(3):
+                torch.testing.assert_close(model(X), wanted)
+    torch.testing.assert_close(model(X), plain)
+
+
+def test_a_compiled_part_outside_of_a_forward_is_compiled_once(net: Net) -> None:
+    net.blocks.compile(backend="eager", fullgraph=True)
+    net.blocks(X)
+    with surgery.ablate(net, "blocks.1", "mean", data=[(X, None)]):
+        wanted = net.blocks(X)
+        before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        for _ in range(4):
+            assert torch.equal(net.blocks(X), wanted)
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before

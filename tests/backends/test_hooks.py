@@ -413,3 +413,19 @@ def test_layouts_are_kept_for_code_that_takes_views() -> None:
         data = [(x, None)] if mode == "mean" else None
         with surgery.ablate(model, "part", mode, data=data):
             model(x)
+
+
+@pytest.mark.parametrize("mode", ["zero", "identity"])
+def test_a_container_with_a_scripted_child_is_refused_and_keeps_no_hook(
+    mode: str,
+) -> None:
+    with pytest.warns((DeprecationWarning, FutureWarning)):
+        scripted = torch.jit.script(nn.Linear(4, 4))
+    stage = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh(), scripted))
+    model = nn.Sequential(nn.Linear(4, 4), stage)
+    plain = model(X)
+    with pytest.raises(BackendError, match=r"1\.1\.1 is a TorchScript module"):
+        surgery.ablate(model, "1", mode)
+    ours = [model, model[0], stage, *stage, stage[1][0]]  # type: ignore[index]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in ours)
+    assert torch.equal(model(X), plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,3 +144,50 @@ def test_an_operation_survives_a_change_of_type_in_between() -> None:
         half()
     assert model.a.weight.dtype == torch.float16
     assert torch.equal(model.a.weight, weight.half())
+
+
+@pytest.mark.parametrize("mode", ["zero", "reinit"])
+def test_weights_that_autocast_has_cached_are_operated_on_and_come_back(
+    mode: str,
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    def in_bfloat16() -> Tensor:  # a block of its own starts without a cache
+        with torch.autocast("cpu", torch.bfloat16):
+            y: Tensor = model(X)
+            return y
+
+    plain = in_bfloat16()
+    with surgery.ablate(model, "0.weight", mode):
+        wanted = in_bfloat16()
+    assert not torch.equal(plain, wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(X), plain)
+        with surgery.ablate(model, "0.weight", mode):
+            assert torch.equal(model(X), wanted)
+        assert torch.equal(model(X), plain)
+
+
+@pytest.mark.parametrize(
+    ("target", "mode"),
+    [
+        ("0", "reinit"),
+        ("0", surgery.ops.Noise(1.0, on="parameters")),
+        ("0.weight", "zero"),
+    ],
+)
+def test_a_ranking_under_autocast_sees_parameters_change(
+    target: str, mode: Any
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    labels = torch.arange(5) % 3
+    ranking = surgery.rank(
+        model.eval(),
+        [(X, labels)],
+        [target],
+        mode=mode,
+        metric="cross_entropy",
+        engine=surgery.Engine(amp="bfloat16", device="cpu"),
+    )
+    (row,) = ranking
+    assert row.effect == "full" and row.delta != 0

@@ -152,3 +152,11 @@ def test_noise_lets_gradients_through() -> None:
     x = X.clone().requires_grad_()
     under("noise", x).sum().backward()
     assert x.grad is not None and torch.equal(x.grad, torch.ones_like(x))
+
+
+def test_relative_noise_on_one_value_per_sample_counts_in_that_value() -> None:
+    x = torch.logspace(-3, 3, 13)
+    model = nn.Sequential(nn.Identity())
+    with surgery.ablate(model, "0", surgery.ops.Noise(0.1)):
+        ratios = torch.stack([(model(x) - x) / x for _ in range(400)])
+    assert bool(((ratios.std(0) - 0.1).abs() < 0.02).all())

@@ -84,6 +84,9 @@ TIMM: dict[str, tuple[str, dict[str, Any]]] = {
         {"depths": (2, 2), "embed_dim": 48, "num_heads": (3, 6), "img_size": 56},
     ),
     "mixer_s32_224": ("blocks.1", {"img_size": 64}),
+    "densenet121": ("features.denseblock1.denselayer1", {}),
+    "efficientnet_b0": ("blocks.1.0", {}),
+    "convnext_atto": ("stages.1", {}),
 }
 
 
@@ -227,6 +230,22 @@ def test_a_convnext_block_is_drawn_by_a_factory() -> None:
     for name, tensor in twin.items():
         if name.startswith("stages.1.blocks.0."):
             assert torch.equal(got[name], tensor)
+
+
+def test_the_note_says_which_way_it_was() -> None:
+    timm_model = timm.create_model("convnext_atto", num_classes=3)
+    wrapped = nn.ModuleDict({"backbone": timm_model})
+    layer = nn.Sequential(nn.Linear(2, 2))
+    swin = timm.create_model("swin_tiny_patch4_window7_224", img_size=56)
+    ways = {
+        "as timm builds the model": (wrapped, "backbone.stages.0"),
+        "by reset_parameters(), the layers' default": (layer, "0"),
+        "by SwinTransformer.init_weights()": (swin, "layers.0"),
+    }
+    for note, (model, target) in ways.items():
+        with surgery.ablate(model, target, "reinit") as op:
+            pass
+        assert [row.note for row in op.effect()] == [note]
 
 
 def test_a_factory_for_another_architecture_is_refused() -> None:

@@ -184,3 +184,57 @@ def test_mcnemar_errs_in_at_most_5_percent_and_has_power() -> None:
 
     assert rejected(0.2, 0.2) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 500)
     assert rejected(0.5, 0.05) > 0.9
+
+
+def flip_p(differences: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    observed = abs(float(differences @ weights))
+    sums = [
+        abs(float(differences * weights @ np.array(signs)))
+        for signs in itertools.product((-1, 1), repeat=len(differences))
+    ]
+    return float(np.mean([s >= observed - 1e-12 for s in sums]))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "confidence"), [(4, 0.8), (6, 0.95), (9, 0.9)])
+def test_few_samples_interval_is_every_shift_that_brute_force_does_not_reject(
+    n: int, confidence: float, weighted: bool
+) -> None:
+    rng = np.random.default_rng(20)
+    before, after = rng.normal(size=n), rng.normal(size=n) + 0.8
+    weights = rng.integers(1, 5, n).astype(float) if weighted else np.ones(n)
+    effect = paired_means(before, after, weights, confidence=confidence)
+    assert effect.p == pytest.approx(flip_p(after - before, weights))
+    for end, inwards in ((effect.low, 1e-6), (effect.high, -1e-6)):
+        inside = flip_p(after - before - end - inwards, weights)
+        outside = flip_p(after - before - end + inwards, weights)
+        assert outside <= 1 - confidence + 1e-9 < inside
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 12, 20, 29])
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0])
+def test_interval_and_p_of_few_samples_agree(n: int, spread: float) -> None:
+    for seed in range(20):
+        before = normal(n, seed)
+        after = before + 0.4 + spread * normal(n, seed + 100)
+        effect = paired_means(before, after)
+        assert (effect.low <= 0 <= effect.high) == (effect.p > 0.05)
+        assert effect.low <= effect.delta <= effect.high
+
+
+def test_too_few_samples_for_significance_have_no_bounds() -> None:
+    effect = paired_means(np.zeros(3), np.full(3, 1.5))
+    assert effect.p == 0.25
+    assert (effect.low, effect.high) == (-math.inf, math.inf)
+
+
+def test_samples_without_weight_decide_nothing() -> None:
+    before, after = normal(8, 21), normal(8, 22) + 1
+    padded = paired_means(
+        np.append(before, [5.0, 6.0]),
+        np.append(after, [0.0, 9.0]),
+        np.append(np.ones(8), [0.0, 0.0]),
+    )
+    plain = paired_means(before, after)
+    assert padded.p == pytest.approx(plain.p)
+    assert (padded.low, padded.high) == pytest.approx((plain.low, plain.high))
