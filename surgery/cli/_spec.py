@@ -73,7 +73,14 @@ def call_factory(spec: Spec, what: str) -> object:
     if isinstance(found, type) or _is_function(found):
         function = cast("Callable[..., object]", found)
         _check_options(function, spec, text)
-        return function(**spec.options)
+        try:
+            return function(**spec.options)
+        except SurgeryError:
+            raise
+        except Exception as error:
+            raise SurgeryError(
+                f"{text} failed: {type(error).__name__}: {error}; --debug shows where"
+            ) from error
     if spec.options:
         raise SurgeryError(
             f"{text} is a {type(found).__name__}, no function, and takes no options; "

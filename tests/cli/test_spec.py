@@ -60,7 +60,7 @@ def test_a_type_error_inside_a_factory_is_not_blamed_on_the_options(
 ) -> None:
     (tmp_path / "spec_factory_b.py").write_text("def make(): return 1 + 'a'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(SurgeryError, match=r"failed: TypeError: unsupported operand"):
         call_factory(parse_spec("spec_factory_b:make"), "model")
 
 
