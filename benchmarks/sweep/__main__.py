@@ -41,7 +41,7 @@ def measure(case: Case, rounds: int) -> tuple[int, dict[str, list[float]]]:
             values[way] = run(model, loader, names)
             seconds[way].append(time.perf_counter() - start)
         for way, value in values.items():
-            if any(abs(value[n] - values["usual"][n]) > 1e-6 for n in names):
+            if any(abs(value[n] - values["usual"][n]) > 1e-6 for n in value):
                 raise SystemExit(f"{case.name}: {way} and usual disagree")
     return len(names), seconds
 

@@ -49,7 +49,7 @@ CASES = (
         lambda: timm.create_model("swin_tiny_patch4_window7_224", num_classes=10),
         "layers.*.blocks.*",
         224,
-        8,
+        16,
         8,
     ),
 )

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torch.utils.hooks import RemovableHandle
 
 import surgery
 
 Loader = DataLoader[Any]
+BASELINE = ""
 
 
 def zeroed(module: nn.Module, args: object, output: Tensor) -> Tensor:
@@ -19,11 +21,15 @@ def zeroed(module: nn.Module, args: object, output: Tensor) -> Tensor:
     return torch.zeros_like(output)
 
 
+def untouched(module: nn.Module, args: object, output: Tensor) -> None:
+    """For the baseline, which every way measures too."""
+
+
 def usual(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, float]:
     """A hook and a pass over the loader per component, `.item()` per batch."""
     found: dict[str, float] = {}
-    for name in names:
-        handle = model.get_submodule(name).register_forward_hook(zeroed)
+    for name in (BASELINE, *names):
+        handle = _cut(model, name)
         right = total = 0
         with torch.no_grad():
             for images, labels in loader:
@@ -40,8 +46,8 @@ def tuned(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, f
     total = sum(len(labels) for _, labels in batches)
     found: dict[str, float] = {}
     with torch.inference_mode():
-        for name in names:
-            handle = model.get_submodule(name).register_forward_hook(zeroed)
+        for name in (BASELINE, *names):
+            handle = _cut(model, name)
             right = torch.zeros((), dtype=torch.long)
             for images, labels in batches:
                 right += (model(images).argmax(1) == labels).sum()
@@ -53,4 +59,10 @@ def tuned(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, f
 def ours(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, float]:
     """`surgery.rank`, with paired outcomes, intervals and tests on top."""
     ranking = surgery.rank(model, loader, list(names), progress=False)
-    return {row.component: row.value for row in ranking}
+    found = {row.component: row.value for row in ranking}
+    return {BASELINE: ranking.rows[0].baseline, **found}
+
+
+def _cut(model: nn.Module, name: str) -> RemovableHandle:
+    part = model.get_submodule(name)
+    return part.register_forward_hook(zeroed if name else untouched)
