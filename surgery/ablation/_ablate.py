@@ -21,7 +21,7 @@ from surgery.ops import (
     AbstractOutputOperation,
     Clock,
     ModeLike,
-    Noise,
+    acts_on_outputs,
     as_operation,
 )
 from surgery.targets import TargetLike, resolve_group
@@ -180,9 +180,7 @@ def ablate(
             "hooks; operate on the model as it was before torch.jit.script"
         )
     seen = _record(inner, inputs, kwargs)
-    on_outputs = isinstance(operation, AbstractOutputOperation) and not (
-        isinstance(operation, Noise) and operation.on == "parameters"
-    )
+    on_outputs = acts_on_outputs(operation)
     components = resolve_group(inner, target, seen, called_only=on_outputs)
     clock = Clock()
     variant = Variant(

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from surgery.data._samples import as_tensor as as_tensor
-from surgery.data._samples import batch_length as batch_length
-from surgery.data._samples import keep_samples as keep_samples
-from surgery.data._samples import slice_batch as slice_batch
-from surgery.data._samples import to_device as to_device
+from surgery.data._samples import as_tensor, batch_length
 from surgery.errors import DataError
 
 _KINDS = (
@@ -70,10 +66,6 @@ class Batches:
                 f"the data has no batch: {type(self._source).__name__} is empty; "
                 f"give {_KINDS} with at least one sample"
             )
-
-    def again(self) -> Iterator[Any]:
-        """Start another pass."""
-        return iter(self)
 
 
 @final

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from surgery.engine._blocks import MAX_BLOCKS
 from surgery.engine._layout import RegressionLayout
 from surgery.engine._metric import AbstractMetric, AbstractOutcome, blamed
 from surgery.engine._series import Series, check_paired
@@ -17,8 +18,6 @@ from surgery.stats import Effect, paired_blocks
 
 Array = NDArray[np.float64]
 Score = Callable[[Array, Array], float]
-
-_BLOCKS = 200
 
 
 def r2(predictions: Array, labels: Array) -> float:
@@ -126,7 +125,7 @@ class PairsMetric(AbstractMetric):
         before, after = cast(PairsOutcome, baseline), cast(PairsOutcome, variant)
         check_paired(self.name, before.samples, after.samples)
         n = before.samples
-        blocks = np.array_split(np.arange(n), min(n, _BLOCKS))
+        blocks = np.array_split(np.arange(n), min(n, MAX_BLOCKS))
 
         def statistic(indices: NDArray[np.intp], which: int) -> float:
             rows = np.concatenate([blocks[index] for index in indices])

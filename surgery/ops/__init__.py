@@ -33,6 +33,7 @@ from surgery.ops._statistics import Mean as Mean
 from surgery.ops._table import KIND_MODES as KIND_MODES
 from surgery.ops._table import MODES as MODES
 from surgery.ops._table import ModeLike as ModeLike
+from surgery.ops._table import acts_on_outputs as acts_on_outputs
 from surgery.ops._table import acts_on_parameters as acts_on_parameters
 from surgery.ops._table import as_operation as as_operation
 from surgery.ops._table import check_operation as check_operation

@@ -88,6 +88,11 @@ def acts_on_parameters(operation: AbstractOperation, component: Component) -> bo
     return True
 
 
+def acts_on_outputs(operation: AbstractOperation) -> bool:
+    """Whether the operation, on a module, changes what comes out of it."""
+    return not acts_on_parameters(operation, Component("", "module", ""))
+
+
 def mode_name(operation: AbstractOperation) -> str:
     """The operation's name in tables."""
     if isinstance(operation, Noise) and operation.on == "parameters":

@@ -17,6 +17,7 @@ from surgery.ops import (
     AbstractOperation,
     Freeze,
     Identity,
+    acts_on_outputs,
     acts_on_parameters,
     check_operation,
     mode_name,
@@ -61,7 +62,7 @@ def plan_variants(
             "surgery.freeze(model, target) and train, or another mode"
         )
     parts = Plan([], [], [])
-    on_outputs = _acts_on_outputs(operation)
+    on_outputs = acts_on_outputs(operation)
     for name, members in resolve_each(model, targets, seen, called_only=on_outputs):
         try:
             for component in members:
@@ -102,11 +103,6 @@ def require_eval_mode(model: nn.Module) -> None:
             f"the model is in train mode{shown}, so that differences between variants "
             "would partly be luck; call model.eval() first"
         )
-
-
-def _acts_on_outputs(operation: AbstractOperation) -> bool:
-    module = Component("", "module", "")
-    return not acts_on_parameters(operation, module)
 
 
 def _check_outputs(operation: AbstractOperation, component: Component) -> None:

@@ -79,7 +79,7 @@ def test_a_pass_loads_each_sample_once_and_only_when_asked() -> None:
     assert dataset.loaded == list(range(50))
     assert len(list(passing)) == 2
     assert dataset.loaded == list(range(150))
-    assert sum(len(y) for _, y in batches.again()) == 150
+    assert sum(len(y) for _, y in batches) == 150
     assert batches.passes_left == math.inf
 
 
@@ -92,7 +92,7 @@ def test_an_iterator_can_be_read_only_once() -> None:
     assert len(list(batches)) == 2
     assert batches.passes_left == 0
     with pytest.raises(DataError, match="used up; pass a list of batches or a DataL"):
-        list(batches.again())
+        list(batches)
 
 
 def test_a_loader_that_drops_the_rest_has_fewer_samples() -> None:
