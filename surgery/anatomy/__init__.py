@@ -4,7 +4,9 @@ from surgery.anatomy._component import Axis as Axis
 from surgery.anatomy._component import Component as Component
 from surgery.anatomy._component import Facts as Facts
 from surgery.anatomy._component import Kind as Kind
+from surgery.anatomy._component import Place as Place
 from surgery.anatomy._component import Shape as Shape
+from surgery.anatomy._component import Site as Site
 from surgery.anatomy._component import Slice as Slice
 from surgery.anatomy._components import Components as Components
 from surgery.anatomy._components import components as components

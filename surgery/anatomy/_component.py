@@ -21,7 +21,7 @@ Kind = Literal[
     "input",
 ]
 Shape = tuple[int, ...]
-Axis = Literal["channel", "feature", "token"]
+Axis = Literal["channel", "feature", "token", "head"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,55 @@ class Facts:
 
 @dataclass(frozen=True)
 class Slice:
-    """A range of one axis of a model input, `first` to `last` inclusive."""
+    """A range of one axis of what it is a part of, `first` to `last` inclusive."""
 
     axis: Axis
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in a module's own code: calls of a function, and what of them.
+
+    Own code is what a module's forward does itself, not what it calls modules for.
+
+    Attributes:
+        path: The module whose own code it is.
+        function: Name of the function, as `add`, `cat`, `relu`, `linear`.
+        index: Which call of that function in the own code, counted anew at every
+            call of the module (`None`: all of them).
+        operand: Position of the operand that is meant (`None`: what comes out).
+        call: Which call of the module (`None`: every call).
+        axis: For a part of that tensor, the axis that is cut.
+        pieces: Its ranges on that axis, `first` to `last` inclusive.
+    """
+
+    path: str
+    function: str
+    index: int | None = None
+    operand: int | None = None
+    call: int | None = None
+    axis: int | None = None
+    pieces: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a model's code a component is, as far as it is known beforehand.
+
+    Attributes:
+        sites: Where it is acted on.
+        modules: The modules that compute it (for a branch or a projected skip).
+        projected: For a skip, whether it is computed from the block's input and not
+            that input itself.
+        listed: Whether a list of all components shows it.
+    """
+
+    sites: tuple[Site, ...]
+    modules: tuple[str, ...] = ()
+    projected: bool = False
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,12 +110,18 @@ class Component:
     Attributes:
         name: The target that names it, in canonical form.
         kind: What it is.
-        path: Dotted path of its module: the module itself, the owner of a
-            parameter, or `""` (the whole model) for an input.
+        path: Dotted path of its module: the module itself, the owner of a parameter
+            or of the code that a join is in, or `""` (the whole model) for an input.
         call: For one call of a module, its index within a forward; else `None`.
-        part: Name of the parameter within its owner, or of the input field
-            (`None`: every tensor that goes into the model).
-        slice: For a range of a model input, that range.
+        part: Name of the parameter within its owner, of the input field (`None`: every
+            tensor that goes into the model), or of the function.
+        slice: For a range of an input, of a module's channels or of its heads, that
+            range.
+        index: For a skip, a branch, a gate, a join or a function, which one of those
+            in its module, in order of execution (`None`: all of them).
+        operand: For an operand of a join, which one.
+        place: Where in the code it is. `None` for modules, parameters and inputs, and
+            for what only the module's next forward tells.
         facts: What a recorded forward told, if there was one.
     """
 
@@ -81,6 +131,9 @@ class Component:
     call: int | None = None
     part: str | None = None
     slice: Slice | None = None
+    index: int | None = None
+    operand: int | None = None
+    place: Place | None = field(default=None, compare=False, repr=False)
     facts: Facts | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from surgery.anatomy._component import Facts, Shape
+from surgery.anatomy._component import Component, Facts, Shape
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Record:
             parameters: a hook on them is dead.
         inputs: The tensors that went into the model, in call order.
         batch_size: Size of axis 0 of the first input tensor.
+        parts: What the modules' own code holds (skips, branches, gates, joins and
+            their operands, functions, attention heads), in order of execution.
     """
 
     facts: Mapping[str, Facts]
@@ -36,3 +38,4 @@ class Record:
     bypassed: frozenset[str]
     inputs: tuple[InputField, ...]
     batch_size: int
+    parts: tuple[Component, ...] = ()
