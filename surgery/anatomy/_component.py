@@ -92,14 +92,16 @@ class Place:
     Attributes:
         sites: Where it is acted on.
         modules: The modules that compute it (for a branch or a projected skip).
-        projected: For a skip, whether it is computed from the block's input and not
-            that input itself.
+        projected: For a skip, or for the branch beside it, whether the skip is computed
+            from the block's input and not that input itself.
+        constant: For an operand, whether no data is in it: a parameter, a mask, a bias.
         listed: Whether a list of all components shows it.
     """
 
     sites: tuple[Site, ...]
     modules: tuple[str, ...] = ()
     projected: bool = False
+    constant: bool = False
     listed: bool = True
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from torch import nn
 
-from surgery.anatomy._component import Component, Facts, Kind
+from surgery.anatomy._channels import output_channels
+from surgery.anatomy._component import Component, Facts, Kind, Slice
 from surgery.anatomy._record import Record
 from surgery.anatomy._recorder import record
 from surgery.anatomy._spelling import canonical
@@ -19,10 +21,10 @@ from surgery.report import Column, Table, render, to_pandas
 if TYPE_CHECKING:
     import pandas as pd
 
-LISTED: tuple[Kind, ...] = ("module", "input")
-"""Kinds that are listed unless others are asked for."""
-KNOWN: tuple[Kind, ...] = ("module", "input", "parameter")
+KNOWN: tuple[Kind, ...] = get_args(Kind)
 """Kinds that can be listed."""
+LISTED = tuple(k for k in KNOWN if k not in ("head", "channel", "parameter"))
+"""Kinds that are listed unless others are asked for."""
 
 _COLUMNS = (
     Column("component", help="target that names it"),
@@ -92,8 +94,9 @@ def components(
         model: Any module.
         *inputs: Positional inputs of the model's forward.
         kwargs: Keyword inputs.
-        kinds: Which kinds to list. Default: modules and inputs; parameters when asked
-            for.
+        kinds: Which kinds to list, of `module`, `skip`, `branch`, `add`, `gate`, `mul`,
+            `cat`, `stack`, `function`, `head`, `channel`, `parameter`, `input`.
+            Default: all but heads, channels and parameters.
 
     Returns:
         A sequence of components that prints as a table and has `to_pandas()`.
@@ -105,25 +108,52 @@ def components(
     wanted = LISTED if kinds is None else tuple(kinds)
     for kind in wanted:
         if kind not in KNOWN:
-            known = kind in get_args(Kind)
+            near = difflib.get_close_matches(str(kind), KNOWN, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
             raise TargetError(
-                f"kinds={kind!r} {'cannot be listed yet' if known else 'is no kind'}; "
-                f"kinds that can be listed: {', '.join(KNOWN)}"
+                f"kinds={kind!r} is no kind; {hint}Kinds are {', '.join(KNOWN)}"
             )
     inner = unwrap(model)
     seen = record(inner, inputs, kwargs)
     found: list[Component] = []
     if "input" in wanted:
         found += _inputs(seen)
-    if "module" in wanted:
-        found += [
-            Component(canonical(path), "module", path, facts=facts)
-            for path, facts in seen.facts.items()
-            if path
-        ]
+    parts: dict[str, list[Component]] = {}
+    for part in seen.parts:
+        if part.kind in wanted and _shown(part):
+            parts.setdefault(part.path, []).append(part)
+    for path, facts in seen.facts.items():
+        if path and "module" in wanted:
+            found.append(Component(canonical(path), "module", path, facts=facts))
+        found += parts.get(path, [])
+        if "channel" in wanted:
+            found += _channels(path, inner.get_submodule(path), facts)
     if "parameter" in wanted:
         found += _parameters(inner, seen)
     return Components(type(inner).__name__, tuple(found))
+
+
+def _shown(part: Component) -> bool:
+    return part.kind == "head" or part.place is None or part.place.listed
+
+
+def _channels(path: str, module: nn.Module, facts: Facts) -> list[Component]:
+    """Each output channel of a module that runs and whose type says what they are."""
+    count, shape = output_channels(module), facts.output_shape
+    plain = canonical(path) == path
+    if not plain or count is None or shape is None or len(shape) < 2:
+        return []
+    facts = replace(facts, parameters=0, macs=0, identity="no", note="")
+    return [
+        Component(
+            f"{path}:channel#{number}",
+            "channel",
+            path,
+            slice=Slice("channel", number, number),
+            facts=facts,
+        )
+        for number in range(count)
+    ]
 
 
 def _inputs(seen: Record) -> list[Component]:

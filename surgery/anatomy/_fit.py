@@ -11,11 +11,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
+from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Size, Tensor
 
 Shape = tuple[int, ...]
+
+
+class Shaped(Protocol):
+    """What a fit depends on: a tensor, or the `Look` of one."""
+
+    @property
+    def shape(self) -> Size: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Shape and type of a tensor that may be changed or gone."""
+
+    shape: Size
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, x: Tensor) -> Look:
+        return cls(x.shape, x.dtype)
+
+
+def find_main_look(looks: Sequence[Look]) -> Look | None:
+    """The first floating one, as the main tensor of a structured value; else any."""
+    inexact = (x for x in looks if x.dtype.is_floating_point or x.dtype.is_complex)
+    return next(inexact, looks[0] if looks else None)
 
 
 @dataclass(frozen=True)
@@ -31,20 +60,20 @@ class Fit:
     adapter: str
 
 
-def find_fit(inputs: Sequence[Tensor], output: Tensor) -> Fit | None:
+def find_fit(inputs: Sequence[Shaped], output: Shaped) -> Fit | None:
     """The best stand-in for `output` among `inputs`, or `None`.
 
     An input of the same shape wins, wherever it stands; else the first floating
     input that an adapter can make fit.
     """
-    if not output.is_floating_point():
+    if not output.dtype.is_floating_point:
         same = [
             i
             for i, x in enumerate(inputs)
             if x.shape == output.shape and x.dtype == output.dtype
         ]
         return Fit(same[0], "yes") if same else None
-    floating = [(i, x) for i, x in enumerate(inputs) if x.is_floating_point()]
+    floating = [(i, x) for i, x in enumerate(inputs) if x.dtype.is_floating_point]
     for index, x in floating:
         if x.shape == output.shape:
             return Fit(index, "yes")

@@ -10,11 +10,19 @@ from surgery.anatomy._component import Component, Facts, Shape
 
 @dataclass(frozen=True)
 class InputField:
-    """One tensor argument of the model's forward."""
+    """One argument of the model's forward that is a tensor, or holds tensors.
+
+    Attributes:
+        name: The argument.
+        shape: Of the tensor, or of the first tensor in it.
+        dtype: Likewise.
+        nested: Whether it holds tensors, as a list of images does.
+    """
 
     name: str
     shape: Shape
     dtype: str
+    nested: bool = False
 
 
 @dataclass(frozen=True)

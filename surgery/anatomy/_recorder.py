@@ -12,9 +12,10 @@ from torch import nn
 
 from surgery._random import preserved_rng
 from surgery.anatomy._record import Record
+from surgery.anatomy._recording import recording
 from surgery.anatomy._structure import tensors
 from surgery.anatomy._summary import summary
-from surgery.anatomy._watch import ParameterUse, Watch, flop_counter, watching
+from surgery.anatomy._watch import Watch, flop_counter, watching
 from surgery.anatomy._wrappers import is_scripted, unwrap
 from surgery.errors import DataError
 
@@ -57,14 +58,15 @@ def record_run(model: nn.Module, run: Callable[[], object]) -> Record:
     inner = unwrap(model)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(recording())
         stack.enter_context(preserved_rng())
         stack.enter_context(warnings.catch_warnings())
         # torch counts operations by global hooks, which compiled parts may not see.
         warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
         stack.enter_context(preserved_buffers(inner))
-        watch = Watch(inner, stack.enter_context(flop_counter()))
+        counter = stack.enter_context(flop_counter())
+        watch = Watch(inner, counter, {m: path for path, m in inner.named_modules()})
         stack.enter_context(watching(inner, watch))
-        stack.enter_context(ParameterUse(watch.used))
         run()
     if watch.given is None:
         raise DataError(

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from surgery.anatomy._component import Facts
+from surgery.anatomy._parts import parts_of
 from surgery.anatomy._record import InputField, Record
 from surgery.anatomy._structure import tensors
 from surgery.anatomy._watch import Seen, Watch
@@ -34,9 +35,14 @@ def summary(
     }
     fields = input_fields(model, args, kwargs)
     inputs = tuple(
-        InputField(name, tuple(x.shape), str(x.dtype).removeprefix("torch."))
+        InputField(
+            name,
+            tuple(found[0].shape),
+            str(found[0].dtype).removeprefix("torch."),
+            nested=not isinstance(x, Tensor),
+        )
         for name, x in fields.items()
-        if isinstance(x, Tensor)
+        if (found := tensors(x))
     )
     first = next(iter(tensors(fields)), None)
     return Record(
@@ -45,6 +51,7 @@ def summary(
         bypassed=frozenset(names[module] for module in bypassed),
         inputs=inputs,
         batch_size=0 if first is None or first.ndim == 0 else first.shape[0],
+        parts=parts_of(watch.ledger, facts),
     )
 
 

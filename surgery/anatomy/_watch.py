@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 
-from surgery.anatomy._fit import find_fit
+from surgery.anatomy._fit import Look, find_fit, find_main_look
+from surgery.anatomy._following import flat
+from surgery.anatomy._functions import is_in_place, operands
+from surgery.anatomy._ledger import Call, Ledger
 from surgery.anatomy._structure import main_tensor, tensors
+from surgery.anatomy._tracker import Tracker
 from surgery.anatomy._wrappers import is_scripted
 
 # Reading these from a parameter does not use its values.
@@ -39,8 +44,9 @@ class Seen:
 class _Entry:
     """What was known when a call began."""
 
+    module: nn.Module
     flops: int
-    inputs: list[Tensor]
+    inputs: list[Look]
     versions: list[int]
 
 
@@ -50,6 +56,9 @@ class Watch:
 
     root: nn.Module
     counter: FlopCounterMode
+    paths: Mapping[nn.Module, str]
+    tracker: Tracker = field(default_factory=Tracker)
+    ledger: Ledger = field(default_factory=Ledger)
     seen: dict[nn.Module, Seen] = field(default_factory=dict[nn.Module, Seen])
     order: list[nn.Module] = field(default_factory=list[nn.Module])
     open: list[_Entry] = field(default_factory=list["_Entry"])
@@ -65,10 +74,45 @@ class Watch:
         if module is self.root and self.given is None:
             self.given = args, kwargs
         given = tensors((args, kwargs))
-        # Meta copies keep the shapes of inputs that the module changes in place.
-        metas = [_meta(x) for x in given]
+        looks = [Look.of(x) for x in given]  # the module may change its inputs in place
         versions = [_version(x) for x in given]
-        self.open.append(_Entry(self.counter.get_total_flops(), metas, versions))
+        self.open.append(
+            _Entry(module, self.counter.get_total_flops(), looks, versions)
+        )
+        self.tracker.enter(module, self.paths[module], args, kwargs)
+        if (frame := self.tracker.frame) is not None:
+            self.ledger.entered(frame.path, frame.call)
+
+    def _leave(self, module: nn.Module, output: object) -> None:
+        if (frame := self.tracker.frame) is not None:
+            childless = next(module.children(), None) is None
+            self.ledger.left(frame.path, frame.call, childless, output)
+        self.tracker.leave(output)
+
+    def call(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call a torch function, and note what it is and which parameters it uses."""
+        if getattr(func, "__name__", "") != "__get__" or (
+            getattr(getattr(func, "__self__", None), "__name__", "") in _SHAPE_ONLY
+        ):
+            self.used.update(map(id, flat((args, tuple(kwargs.values())))))
+        seen = self.tracker.before(func, args, kwargs)
+        if seen is None:
+            output = func(*args, **kwargs)
+            self.tracker.after(func, args, kwargs, output)
+            return output
+        given = tuple(
+            Look.of(x) if isinstance(x, Tensor) else None
+            for x in operands(seen.function, args, kwargs)
+        )
+        inputs = self.open[-1].inputs if self.open else []
+        noted = Call(seen, is_in_place(func), given, inputs)
+        output = func(*args, **kwargs)
+        self.tracker.after(func, args, kwargs, output)
+        live = any(self.tracker.is_live(x) for x in flat(output))
+        self.ledger.note(noted, output, live)
+        return output
 
     def after(
         self,
@@ -77,6 +121,9 @@ class Watch:
         kwargs: dict[str, Any],
         output: object,
     ) -> None:
+        if not self.open or self.open[-1].module is not module:
+            return  # another hook raised before the call began
+        self._leave(module, output)
         entry = self.open.pop()
         seen = self.seen[module]
         seen.calls += 1
@@ -85,7 +132,7 @@ class Watch:
         if seen.calls > 1:
             return
         out = main_tensor(output)
-        into = main_tensor(entry.inputs)
+        into = find_main_look(entry.inputs)
         seen.input_shape = None if into is None else tuple(into.shape)
         seen.output_shape = None if out is None else tuple(out.shape)
         seen.tensors_out = len(tensors(output))
@@ -93,16 +140,16 @@ class Watch:
         given = tensors((args, kwargs))
         seen.in_place = [_version(x) for x in given] != entry.versions
         seen.passes_through = any(out is x for x in given) and not seen.in_place
-        if out is not None and (fit := find_fit(entry.inputs, _meta(out))):
+        if out is not None and (fit := find_fit(entry.inputs, out)):
             seen.identity = fit.adapter
 
 
-class ParameterUse(TorchFunctionMode):
-    """Notes which parameters the forward's own code hands to torch functions."""
+class FunctionWatch(TorchFunctionMode):
+    """Shows every call of a torch function to the watch."""
 
-    def __init__(self, used: set[int]) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
-        self._used = used
+        self._watch = watch
 
     def __torch_function__(
         self,
@@ -111,38 +158,41 @@ class ParameterUse(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if getattr(func, "__name__", "") != "__get__" or (
-            getattr(getattr(func, "__self__", None), "__name__", "") in _SHAPE_ONLY
-        ):
-            for value in (*args, *(kwargs or {}).values()):
-                for tensor in tensors(value):
-                    self._used.add(id(tensor))
-        return func(*args, **(kwargs or {}))
+        return self._watch.call(func, args, kwargs or {})
 
 
 @contextmanager
 def watching(model: nn.Module, watch: Watch) -> Generator[None]:
+    """Every call of a module in `model`, and of a torch function, goes to `watch`."""
+
+    # What the watch itself does with tensors is nobody's own code.
+    def before(*call: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            watch.before(*call)
+
+    def after(*call: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            watch.after(*call)
+
     handles: list[Any] = []
     try:
         for module in model.modules():
             if is_scripted(module):  # TorchScript refuses hooks with keywords
                 continue
             handles += [
-                module.register_forward_pre_hook(watch.before, with_kwargs=True),
-                module.register_forward_hook(watch.after, with_kwargs=True),
+                module.register_forward_pre_hook(before, with_kwargs=True),
+                # Also after an exception, which the module's caller may catch.
+                module.register_forward_hook(after, with_kwargs=True, always_call=True),
             ]
-        yield
+        with FunctionWatch(watch):
+            yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _meta(x: Tensor) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device="meta")
-
-
 def _version(x: Tensor) -> int:
-    return 0 if x.is_inference() else x._version
+    return 0 if is_lazy(x) or x.is_inference() else x._version
 
 
 def flop_counter() -> FlopCounterMode:
@@ -152,4 +202,16 @@ def flop_counter() -> FlopCounterMode:
     def flops(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> int:
         return int(sdpa_flop(q, k, v))
 
-    return FlopCounterMode(display=False, custom_mapping={attention: flops})
+    counter = FlopCounterMode(display=False, custom_mapping={attention: flops})
+    # Its own tracker of modules fails where a parameter's view is handed to a module.
+    counter.mod_tracker = cast("Any", _WholeModel())
+    return counter
+
+
+class _WholeModel:
+    """Stands for torch's tracker of modules: everything counts for the whole model."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...

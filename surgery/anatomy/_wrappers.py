@@ -34,4 +34,5 @@ def is_scripted(module: nn.Module) -> bool:
 
 def may_be_iterated(module: nn.Module) -> bool:
     """Whether it is a plain Sequential, which some models iterate and never call."""
-    return type(module).forward is nn.Sequential.forward
+    # A traced module's class has no `forward` that can be looked at.
+    return getattr(type(module), "forward", None) is nn.Sequential.forward

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import surgery
 from surgery.errors import DataError, TargetError
+from surgery.targets import resolve
 
 COLUMNS = [
     "component",
@@ -187,23 +188,75 @@ def test_the_hooks_come_off_when_the_forward_fails() -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_kinds_that_cannot_be_listed_are_refused() -> None:
-    with pytest.raises(TargetError, match="kinds='skip' cannot be listed yet"):
-        surgery.components(Zoo(), IMAGE, kinds=("skip",))
-    with pytest.raises(TargetError, match="is no kind; kinds that can be listed: mod"):
-        surgery.components(Zoo(), IMAGE, kinds=("block",))  # type: ignore[arg-type]
+def test_what_is_no_kind_is_refused() -> None:
+    with pytest.raises(TargetError, match=r"is no kind; did you mean 'branch'.* Kinds"):
+        surgery.components(Zoo(), IMAGE, kinds=("branches",))  # type: ignore[arg-type]
 
 
-def test_every_name_is_a_target_that_names_it_again() -> None:
-    model = timm.create_model("test_vit")
-    x = torch.randn(1, 3, 160, 160)
-    from surgery.targets import resolve
+@pytest.fixture(scope="module")
+def vit() -> nn.Module:
+    return timm.create_model("test_vit").eval()
 
-    for kinds in (("module", "input"), ("parameter",)):
-        for part in surgery.components(model, x, kinds=kinds):
-            assert resolve(model, str(part), called_only=False) in ((part,), ()) or (
-                "container" in facts(part).note
-            )
+
+VIT_INPUT = torch.randn(1, 3, 160, 160)
+
+
+def test_every_kind_but_the_finest_is_listed_unless_asked_for(vit: nn.Module) -> None:
+    found = surgery.components(vit, VIT_INPUT)
+    kinds = {part.kind for part in found}
+    assert kinds == {"input", "module", "skip", "branch", "cat", "function"}
+    assert all(part.place is None or part.place.listed for part in found)
+    heads = surgery.components(vit, VIT_INPUT, kinds=("head",))
+    assert [part.name for part in heads] == [
+        f"blocks.{block}.attn:head#{head}" for block in range(6) for head in range(2)
+    ]
+
+
+def test_each_kind_is_listed_alone(vit: nn.Module) -> None:
+    everything = surgery.components(vit, VIT_INPUT)
+    for kind in ("skip", "branch", "cat", "function", "module", "input"):
+        only = surgery.components(vit, VIT_INPUT, kinds=(kind,))
+        assert list(only) == [part for part in everything if part.kind == kind]
+
+
+def test_a_part_comes_after_its_owner_in_order_of_execution(vit: nn.Module) -> None:
+    names = [part.name for part in surgery.components(vit, VIT_INPUT)]
+    owner = names.index("blocks.1")
+    assert names[owner : owner + 6] == [
+        "blocks.1",
+        "blocks.1:skip#0",
+        "blocks.1:branch#0",
+        "blocks.1:skip#1",
+        "blocks.1:branch#1",
+        "blocks.1.norm1",
+    ]
+
+
+def test_columns_of_parts_tell_what_a_cut_would_take(vit: nn.Module) -> None:
+    frame = surgery.components(vit, VIT_INPUT).to_pandas().set_index("component")
+    branch, skip = frame.loc["blocks.0:branch#0"], frame.loc["blocks.0:skip#0"]
+    inside = frame.loc[["blocks.0.norm1", "blocks.0.attn"]]
+    assert branch["parameters"] == inside["parameters"].sum()
+    assert branch["macs"] == inside["macs"].sum() and branch["identity"] == "yes"
+    assert skip["parameters"] == skip["macs"] == 0 and skip["identity"] == "no"
+    assert tuple(skip["output_shape"]) == (1, 101, 64) and skip["type"] == "add"
+
+
+def test_channels_are_those_of_modules_with_weights() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    found = surgery.components(model, torch.ones(1, 1, 2, 2), kinds=("channel",))
+    assert [part.name for part in found] == [
+        *(f"0:channel#{i}" for i in range(3)),
+        *(f"3:channel#{i}" for i in range(2)),
+    ]
+    assert all(facts(part).parameters == 0 for part in found)
+
+
+def test_every_name_is_a_target_that_names_it_again(vit: nn.Module) -> None:
+    for part in surgery.components(vit, VIT_INPUT, kinds=("module", "parameter")):
+        assert resolve(vit, str(part), called_only=False) in ((part,), ()) or (
+            "container" in facts(part).note
+        )
 
 
 def test_odd_names_of_modules_are_quoted() -> None:
@@ -259,3 +312,17 @@ def test_hugging_face_inputs_go_by_keyword() -> None:
     names = [str(part) for part in found]
     assert names[:2] == ["input:input_ids", "input:attention_mask"]
     assert "encoder.layer.0.attention" in names
+
+
+def test_a_list_of_images_is_an_input() -> None:
+    class Detector(nn.Module):
+        def forward(self, images: list[Tensor]) -> Tensor:
+            return torch.stack([x.sum() for x in images])
+
+    model, images = Detector(), [torch.ones(3, 4, 4), torch.ones(3, 2, 2)]
+    (found,) = (c for c in surgery.components(model, images) if c.kind == "input")
+    assert found.facts is not None and found.facts.input_shape == (3, 4, 4)
+    with surgery.ablate(model, found):
+        assert not model(images).any()
+    with pytest.raises(TargetError, match="'images', is no tensor but holds some"):
+        surgery.ablate(model, "input:channel#0", inputs=(images,))
