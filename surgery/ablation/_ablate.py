@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from surgery.ablation._effects import ComponentEffect, Effects
-from surgery.ablation._gather import observing
+from surgery.ablation._example import example_call
+from surgery.ablation._gather import gather
 from surgery.ablation._variant import Variant
-from surgery.anatomy import Component, Record, is_scripted, record, unwrap
-from surgery.data import Batches, call_on_batch, fresh, to_device
-from surgery.errors import BackendError, DataError, NoEffectError
-from surgery.ops import (
-    AbstractOperation,
-    AbstractOutputOperation,
-    Clock,
-    ModeLike,
-    acts_on_outputs,
-    as_operation,
-)
+from surgery.anatomy import Component, is_scripted, record, unwrap
+from surgery.errors import BackendError, NoEffectError
+from surgery.ops import Clock, ModeLike, acts_on_outputs, as_operation
 from surgery.targets import TargetLike, resolve_group
 
 
@@ -110,14 +102,18 @@ class Ablation:
         self._undo.close()
 
     def _require_effect(self, when: str) -> None:
-        idle = [str(component) for component in self._variant.never_fired()]
+        never = self._variant.never_fired()
+        idle = [str(component) for component in never]
         if idle:
+            parts = any(c.kind not in ("module", "input") for c in never)
+            hint = "; with inputs=x a part that is not there is told at once"
             raise NoEffectError(
                 f"{when}, but mode={self._variant.mode!r} never took part at "
                 f"{', '.join(idle[:5])}{' ...' if len(idle) > 5 else ''}: the forward "
                 "never called it, or called .forward() directly or compiled code. "
                 "surgery.components(model, x) lists what is called; to operate on a "
                 "module that is bypassed, target its parameters or its parent"
+                f"{hint if parts else ''}"
             )
 
 
@@ -179,18 +175,25 @@ def ablate(
             f"{type(inner).__name__} is a TorchScript model, which takes no Python "
             "hooks; operate on the model as it was before torch.jit.script"
         )
-    seen = _record(inner, inputs, kwargs)
+    given = example_call(inputs, kwargs)
+    seen = None if given is None else record(inner, *given)
     on_outputs = acts_on_outputs(operation)
     components = resolve_group(inner, target, seen, called_only=on_outputs)
     clock = Clock()
     variant = Variant(
         inner, components, operation, clock, dial=dial, seed=seed, strict=strict
     )
-    _gather(inner, variant, clock, operation, data)
+    gather(inner, variant, clock, data)
     return Ablation(inner, variant, clock)
 
 
-def freeze(model: nn.Module, target: TargetLike) -> Ablation:
+def freeze(
+    model: nn.Module,
+    target: TargetLike,
+    *,
+    inputs: object = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Ablation:
     """Stop a part of a model from learning; the same as `ablate(mode="freeze")`.
 
     Its parameters get no gradients (and so no weight decay from an optimizer), and its
@@ -201,48 +204,8 @@ def freeze(model: nn.Module, target: TargetLike) -> Ablation:
     Args:
         model: Any module.
         target: What to freeze, such as `"layers.0"`; a list is one group.
+        inputs: An example input, as for `ablate`. A branch or a projected skip needs
+            it: which modules compute it, only a forward tells.
+        kwargs: Keyword inputs of that example.
     """
-    return ablate(model, target, mode="freeze")
-
-
-def _record(
-    model: nn.Module, inputs: object, kwargs: Mapping[str, Any] | None
-) -> Record | None:
-    if inputs is None and kwargs is None:
-        return None
-    if isinstance(inputs, Mapping):
-        return record(
-            model, (), {**cast("Mapping[str, Any]", inputs), **(kwargs or {})}
-        )
-    if isinstance(inputs, Tensor):
-        return record(model, (inputs,), kwargs)
-    if inputs is not None and not isinstance(inputs, Sequence):
-        raise DataError(
-            "inputs= takes a tensor, a tuple of positional inputs or a mapping of "
-            f"keyword inputs, got {type(inputs).__name__}"
-        )
-    return record(model, tuple(cast("Sequence[object]", inputs or ())), kwargs)
-
-
-def _gather(
-    model: nn.Module,
-    variant: Variant,
-    clock: Clock,
-    operation: AbstractOperation,
-    data: object,
-) -> None:
-    needed = isinstance(operation, AbstractOutputOperation) and operation.needs_data
-    if data is None:
-        if needed and variant.edits:
-            raise DataError(
-                f"mode={variant.mode!r} needs data to average over: pass "
-                "data=loader (a DataLoader, a Dataset, a pair of arrays or batches)"
-            )
-        return
-    if not variant.observers():
-        return
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with observing(model, [variant], clock):
-        for batch in Batches(data):
-            call_on_batch(model, fresh(to_device(batch, device)))
-    clock.restart()
+    return ablate(model, target, mode="freeze", inputs=inputs, kwargs=kwargs)

@@ -13,7 +13,9 @@ from surgery._random import preserved_rng
 from surgery.ablation._variant import Variant
 from surgery.anatomy import preserved_buffers
 from surgery.backend import get_backend
-from surgery.ops import Clock, Observer
+from surgery.data import Batches, call_on_batch, fresh, to_device
+from surgery.errors import DataError
+from surgery.ops import AbstractOutputOperation, Clock, Observer
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,27 @@ def observing(
         yield observation
     for observer in observation.observers:
         observer.finish()
+
+
+def gather(model: nn.Module, variant: Variant, clock: Clock, data: object) -> None:
+    """Fill what a variant must know from data, in one pass over it.
+
+    Raises:
+        DataError: Data is missing, empty or unusable.
+    """
+    operation = variant.operation
+    needed = isinstance(operation, AbstractOutputOperation) and operation.needs_data
+    if data is None:
+        if needed and variant.edits:
+            raise DataError(
+                f"mode={variant.mode!r} needs data to average over: pass "
+                "data=loader (a DataLoader, a Dataset, a pair of arrays or batches)"
+            )
+        return
+    if not variant.observers():
+        return
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with observing(model, [variant], clock):
+        for batch in Batches(data):
+            call_on_batch(model, fresh(to_device(batch, device)))
+    clock.restart()

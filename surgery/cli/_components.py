@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -20,8 +20,9 @@ def components(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="List only this kind, such as module or parameter (repeatable).",
-            show_default="modules and inputs",
+            help="List only this kind, such as branch, head or parameter (repeatable): "
+            f"{', '.join(get_args(Kind))}.",
+            show_default="all but heads, channels and parameters",
         ),
     ] = None,
     input_shape: Annotated[
@@ -46,6 +47,8 @@ def components(
         surgery components timm:resnet18
 
         surgery components "timm:resnet10t?in_chans=1" --input-size 32 --json
+
+        surgery components timm:vit_tiny_patch16_224 --kind branch --kind head
 
         surgery components my_package.models:make --input-shape 1,16
     """

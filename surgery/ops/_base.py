@@ -72,6 +72,8 @@ class AbstractOutputOperation(AbstractOperation):
     random: ClassVar[bool] = False
     # Whether all components and calls of one forward draw alike: the same donors.
     draws_alike: ClassVar[bool] = False
+    # Whether it takes other samples' values: what holds no data has none.
+    over_samples: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, output: Tensor, firing: Firing) -> Replacement:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from surgery.anatomy import tensors
+from surgery.anatomy import is_recording, tensors
 from surgery.ops._proof import Tally
 
 
@@ -59,7 +59,8 @@ class Clock:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """A forward of the model begins; what an interrupted one left is dropped."""
-        self.forwards.add()
+        if torch.compiler.is_compiling() or not is_recording():
+            self.forwards.add()
         self._root_is_traced = torch.compiler.is_compiling()
         self._traced.clear()
         self._traced.under_way = True

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surgery._random import derive
-from surgery.anatomy import Component, find_main, replaced, tensors
+from surgery.anatomy import Component, find_main, is_recording, replaced, tensors
 from surgery.errors import OperationError
 from surgery.ops._base import (
     AbstractOutputOperation,
@@ -92,6 +92,9 @@ class Edit:
         return self._children[component.name]
 
     def __call__(self, output: object, inputs: Inputs, index: int) -> object:
+        # The tracer knows no thread-local storage.
+        if not torch.compiler.is_compiling() and is_recording():
+            return output
         found = find_main(output)
         if found is None:
             raise OperationError(
@@ -99,6 +102,7 @@ class Edit:
                 f"{type(output).__name__}): an output operation has nothing to act on"
             )
         path, tensor = found
+        require_samples(self.operation, self.component, tensor)
         self._refuse_recomputation()
         if self.dial == 0:
             self._proof.fired(tensor, tensor)
@@ -167,6 +171,22 @@ class Edit:
                 "itself; turn checkpointing off, or use a mode that does not depend "
                 "on draws, data or call-sites"
             )
+
+
+def require_samples(
+    operation: AbstractOutputOperation, component: Component, tensor: Tensor
+) -> None:
+    """Refuse other samples' values where there are no samples.
+
+    Raises:
+        OperationError: The tensor is a parameter.
+    """
+    if operation.over_samples and isinstance(tensor, nn.Parameter):
+        raise OperationError(
+            f"{component} is a parameter, the same for every sample: mode="
+            f"{operation.mode!r} makes no sense on it; on a constant operand these do: "
+            "zero, noise, constant, callable"
+        )
 
 
 def _left_alone(output: object, main: Tensor) -> str:

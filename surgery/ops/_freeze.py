@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from surgery.anatomy import Component
 from surgery.errors import OperationError
+from surgery.ops._writable import require_values
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -51,24 +55,29 @@ class _HeldInEval:
 def freeze_component(
     model: nn.Module, component: Component
 ) -> tuple[Callable[[], None], int, bool]:
-    """Freeze a module or a parameter.
+    """Freeze a module, a parameter, or the modules that compute a branch or a skip.
 
     Returns:
         How to thaw it, how many tensors and norms were frozen, and whether any of them
         was not frozen before.
     """
-    owner = model.get_submodule(component.path)
-    parameters = [
-        p
-        for name, p in owner.named_parameters()
+    owners = [model.get_submodule(path) for path in _computed_by(component)]
+    named = [
+        (name, parameter)
+        for owner in owners
+        for name, parameter in owner.named_parameters()
         if component.kind != "parameter" or name == component.part
     ]
+    for name, parameter in named:
+        require_values(name, parameter, component)
+    parameters = _once(parameter for _, parameter in named)
     norms: list[nn.Module] = []
     if component.kind != "parameter":
-        norms = [m for m in owner.modules() if _keeps_statistics(m)]
+        norms = _once(m for o in owners for m in o.modules() if _keeps_statistics(m))
     if not parameters and not norms:
+        classes = ", ".join(type(owner).__name__ for owner in owners)
         raise OperationError(
-            f"{component} ({type(owner).__name__}) has neither parameters nor running "
+            f"{component} ({classes}) has neither parameters nor running "
             "statistics: there is nothing to freeze"
         )
     changed = any(p.requires_grad for p in parameters) or any(m.training for m in norms)
@@ -84,6 +93,18 @@ def freeze_component(
             _release_norm(norm)
 
     return undo, len(parameters) + len(norms), changed
+
+
+def _computed_by(component: Component) -> tuple[str, ...]:
+    """Paths of the modules that give a component its values."""
+    if component.kind not in ("skip", "branch"):
+        return (component.path,)
+    return component.place.modules if component.place else ()
+
+
+def _once(items: Iterable[_T]) -> list[_T]:
+    """Each object once; tensors compare by their values, so not by equality."""
+    return list({id(item): item for item in items}.values())
 
 
 def _keeps_statistics(module: nn.Module) -> bool:

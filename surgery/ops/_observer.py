@@ -7,7 +7,7 @@ import copy
 from surgery.anatomy import Component, find_main
 from surgery.errors import OperationError
 from surgery.ops._base import AbstractStatistic
-from surgery.ops._edit import Edit, Inputs
+from surgery.ops._edit import Edit, Inputs, require_samples
 
 
 class Observer:
@@ -39,6 +39,7 @@ class Observer:
             raise OperationError(
                 f"no tensor comes out of {self.component}: it has no statistic"
             )
+        require_samples(self._edit.operation, self.component, found[1])
         statistics = self._edit.statistics
         if not self.clock.under_way:
             index = 0

@@ -21,6 +21,7 @@ from surgery.ops._base import (
 from surgery.ops._owned import owned_parameters, owned_tensors
 from surgery.ops._random_output import Noise
 from surgery.ops._reinit import fresh_tensors
+from surgery.ops._writable import require_writable, takes
 
 
 @final
@@ -118,16 +119,22 @@ class _Applied(AbstractNewValue):
 def new_values(
     operation: AbstractOperation, model: nn.Module, component: Component, seed: int
 ) -> Mapping[Tensor, AbstractNewValue]:
-    """For each tensor that `operation` changes in `component`, its new value."""
+    """For each tensor that `operation` changes in `component`, its new value.
+
+    Raises:
+        OperationError: It owns no parameters, or some that cannot be written.
+    """
+    found = owned_parameters(model, component)
+    for name, tensor in found.items():
+        require_writable(name, tensor, component, operation)
     if isinstance(operation, AbstractParameterOperation):
         return operation.values(model, component, seed)
     if not isinstance(operation, AbstractOutputOperation):
         raise OperationError(f"mode={operation.mode!r} does not change values")
-    found = owned_parameters(model, component)
     return {
         tensor: _Applied(operation, component, derive(seed, "parameter", name))
         for name, tensor in found.items()
-        if tensor.is_floating_point()
+        if takes(operation, tensor)
     }
 
 

@@ -82,6 +82,7 @@ class Resample(AbstractOutputOperation):
     mode: ClassVar[str] = "resample"
     random: ClassVar[bool] = True
     draws_alike: ClassVar[bool] = True
+    over_samples: ClassVar[bool] = True
 
     def statistic(self, component: Component, seed: int) -> AbstractStatistic:
         return Donors(component, self.donors, seed)

@@ -57,7 +57,14 @@ def _named(model: nn.Module, names: Set[str]) -> dict[str, Tensor]:
 def _filled_copy(
     model: nn.Module, component: Component, names: Set[str]
 ) -> tuple[nn.Module, str]:
-    fresh = copy.deepcopy(model)
+    try:
+        fresh = copy.deepcopy(model)
+    except Exception as error:  # any module may refuse, in any way
+        raise OperationError(
+            f"{component} could not be drawn anew: {type(model).__name__} cannot be "
+            f"copied ({type(error).__name__}: {error}); use "
+            "surgery.ops.Reinit(factory=make_model)"
+        ) from error
     if any(p.dtype in (torch.float16, torch.bfloat16) for p in fresh.parameters()):
         fresh = fresh.float()  # not every initialiser knows half precision
     part = fresh.get_submodule(component.path)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from surgery.anatomy import Component
+from surgery.anatomy import Component, channel_axis
 from surgery.errors import DataError, OperationError, ShapeMismatchError
 from surgery.ops._base import (
     AbstractOutputOperation,
@@ -35,6 +35,7 @@ class Mean(AbstractOutputOperation):
     over: Literal["activation", "channel"] = "activation"
     axis: int | None = None
     mode: ClassVar[str] = "mean"
+    over_samples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.over not in ("activation", "channel"):
@@ -128,7 +129,7 @@ class RunningMean(AbstractStatistic):
             return (0,) if output.ndim else ()
         channel = self._operation.axis
         if channel is None:
-            channel = _channel_axis(output)
+            channel = channel_axis(None, output)
         if not -output.ndim <= channel < output.ndim:
             raise ShapeMismatchError(
                 f"Mean(axis={channel}) does not exist in the output of "
@@ -214,13 +215,3 @@ class Donors(AbstractStatistic):
 
 def _closeness(dtype: torch.dtype) -> float:
     return max(1e-4, 4 * torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
-
-
-def _channel_axis(output: Tensor) -> int:
-    if output.ndim <= 2:
-        return output.ndim - 1
-    if output.ndim == 3:
-        return 2
-    shape = output.shape
-    channels_last = output.ndim == 4 and shape[1] == shape[2] != shape[3]
-    return 3 if channels_last else 1

@@ -33,19 +33,42 @@ MODES: Mapping[str, Callable[[], AbstractOperation]] = {
     "freeze": Freeze,
 }
 
-_OUTPUT = ("zero", "identity", "mean", "resample", "noise", "constant", "callable")
+_PLAIN = ("zero", "mean", "resample", "noise", "constant", "callable")
+_OUTPUT = ("zero", "identity", *_PLAIN[1:])
 _ON_PARAMETERS = ("noise on parameters", "reinit", "rewind", "freeze")
 
 KIND_MODES: Mapping[str, tuple[str, ...]] = {
     "module": (*_OUTPUT, *_ON_PARAMETERS),
     # All calls of a module share its parameters: one call cannot have its own.
     "call": _OUTPUT,
+    # The block's input stands in for what is computed from it; the modules that compute
+    # it can be frozen.
+    "branch": (*_OUTPUT, "freeze"),
+    "projected skip": (*_OUTPUT, "freeze"),
+    # It is the block's input already, and nothing computes it.
+    "skip": _PLAIN,
+    "function": _OUTPUT,
+    # Nothing says which of the values that they come from could stand in for these.
+    "add": _PLAIN,
+    "mul": _PLAIN,
+    "cat": _PLAIN,
+    "stack": _PLAIN,
+    "gate": _PLAIN,
+    # A parameter, a mask, a bias: the same for every sample.
+    "constant operand": ("zero", "noise", "constant", "callable"),
+    "head": _PLAIN,
+    "channel": _PLAIN,
     # A parameter has no input; operations act on its values.
     "parameter": ("zero", "noise", "constant", *_ON_PARAMETERS),
     # Nothing comes before a model input that could stand in for it.
-    "input": ("zero", "mean", "resample", "noise", "constant", "callable"),
+    "input": _PLAIN,
 }
-"""For each kind of component, the modes that make sense on it."""
+"""For each kind of component, the modes that make sense on it.
+
+A skip is an identity skip (the block's input itself) or a projected one (computed from
+it). An operand that holds no data, a gate too, is a constant operand. One call of a
+part has the output modes of the part.
+"""
 
 
 def as_operation(mode: ModeLike) -> AbstractOperation:
@@ -111,19 +134,49 @@ def check_operation(
         OperationError: This operation does not act on this kind of component, or not
             at this dial.
     """
-    kind = "call" if component.call is not None else component.kind
+    kind = _table_kind(component)
     name = "callable" if isinstance(operation, Call) else mode_name(operation)
     allowed = KIND_MODES.get(kind, ())
-    # A part of a kind is written as is: "a call of a module", "an input".
+    if component.call is not None:
+        allowed = tuple(mode for mode in allowed if mode not in _ON_PARAMETERS)
     if name not in allowed:
+        article = "an" if kind[0] in "ai" else "a"
         raise OperationError(
-            f"mode={name!r} makes no sense on {component} (one {kind}); on a {kind} "
-            f"these do: {', '.join(allowed)}"
+            f"mode={name!r} makes no sense on {component} (one {kind}); on {article} "
+            f"{kind} these do: {', '.join(allowed)}"
         )
+    if isinstance(operation, Freeze) and component.kind in ("skip", "branch"):
+        _require_modules(component)
     if not 0 <= dial <= 1:
         raise OperationError(f"dial must lie in [0, 1], got {dial}")
     if dial != 1 and isinstance(operation, Freeze):
         raise OperationError(
             f"a component is frozen or it is not: dial={dial} makes no sense with "
             "mode='freeze'; leave dial at 1"
+        )
+
+
+def _table_kind(component: Component) -> str:
+    """The row of the table that a component belongs to."""
+    if component.kind == "module" and component.call is not None:
+        return "call"
+    # Before a forward a skip may be either; what makes no sense then raises in it.
+    projected = component.place is None or component.place.projected
+    if component.kind == "skip" and projected:
+        return "projected skip"
+    if component.place is not None and component.place.constant:
+        return "constant operand"
+    return component.kind
+
+
+def _require_modules(component: Component) -> None:
+    if component.place is None:
+        raise OperationError(
+            f"which modules compute {component} is known only from a forward; pass an "
+            "example input: surgery.freeze(model, target, inputs=x)"
+        )
+    if not component.place.modules:
+        raise OperationError(
+            f"no module computes {component}: there is nothing to freeze; name the "
+            "module or the parameter that is to stay as it is"
         )

@@ -107,7 +107,7 @@ def require_eval_mode(model: nn.Module) -> None:
 
 def _check_outputs(operation: AbstractOperation, component: Component) -> None:
     facts = component.facts
-    if facts is None or component.kind != "module":
+    if facts is None or component.kind in ("input", "parameter"):
         return
     if acts_on_parameters(operation, component):
         return

@@ -90,6 +90,11 @@ class Ranking:
         """The `k` rows whose loss hurts a metric most (by default the first one)."""
         return views.series(self, metric)[1][: max(k, 0)]
 
+    def least(self, k: int = 5, metric: str | None = None) -> tuple[Row, ...]:
+        """The `k` rows whose loss hurts a metric least, the most harmless first."""
+        measured = [r for r in views.series(self, metric)[1] if r.verdict != "failed"]
+        return tuple(measured[::-1][: max(k, 0)])
+
     def to_pandas(self) -> pd.DataFrame:
         """One line per row, in the columns of `Row` (`group` if there are several)."""
         return to_pandas(views.data(self))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias, TypeGuard
 
 from torch import nn
@@ -80,10 +80,9 @@ def _rows(
             _group(names, flat, record, called_only),
         )
         return
-    target = as_target(member)
-    components = resolve_in(names, target, record, called_only)
-    if isinstance(target.where, Range):
-        yield str(target), components
+    components = resolve_in(names, member, record, called_only)
+    if isinstance(as_target(member).where, Range):
+        yield str(member), components
     else:
         yield from ((str(component), (component,)) for component in components)
 
@@ -97,21 +96,41 @@ def _group(
     union = dict.fromkeys(
         component
         for target in targets
-        for component in resolve_in(names, as_target(target), record, called_only)
+        for component in resolve_in(names, target, record, called_only)
     )
     whole = {c.path for c in union if c.kind == "module" and c.call is None}
-    return tuple(c for c in union if not _covered(names, c, whole))
+    return tuple(
+        c for c in union if not _covered(names, c, whole) and not _repeated(c, union)
+    )
 
 
 def _covered(names: Names, component: Component, whole: set[str]) -> bool:
-    """Whether a module runs only inside modules that are in the group as wholes."""
-    if component.kind != "module":
+    """Whether it runs only inside modules that are in the group as wholes."""
+    if component.kind in ("parameter", "input"):
         return False
-    if component.call is not None and component.path in whole:
+    itself = component.kind == "module" and component.call is None
+    if not itself and component.path in whole:
         return True
     return all(
         any(names.paths[outer] in whole for outer in _ancestors(alias))
         for alias in names.aliases(component.path)
+    )
+
+
+def _repeated(component: Component, union: Collection[Component]) -> bool:
+    """Whether the group has all such parts of its module, of which it is one."""
+    if component.kind == "module" or (
+        component.index is None and component.call is None
+    ):
+        return False
+    return any(
+        other is not component
+        and other.kind == component.kind
+        and (other.path, other.part) == (component.path, component.part)
+        and (other.operand, other.slice) == (component.operand, component.slice)
+        and other.index in (None, component.index)
+        and other.call in (None, component.call)
+        for other in union
     )
 
 

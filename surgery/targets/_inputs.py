@@ -79,6 +79,12 @@ def _slices(
 
 
 def _size(where: Input, field: InputField, position: int) -> int:
+    if field.nested:
+        raise TargetError(
+            f"'{where}': the first input, {field.name!r}, is no tensor but holds some, "
+            f"which have no {where.axis} in common; name it whole: "
+            f"'input:{field.name}'"
+        )
     if len(field.shape) < 2:
         raise TargetError(
             f"'{where}': the first input, {field.name!r}, has shape {field.shape} "

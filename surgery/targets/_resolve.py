@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from surgery.anatomy._component import Component, Facts
 from surgery.anatomy._record import Record
 from surgery.anatomy._spelling import canonical
-from surgery.errors import TargetError
+from surgery.errors import NoEffectError, TargetError
 from surgery.targets._inputs import inputs
 from surgery.targets._match import (
     matching_modules,
@@ -20,7 +18,7 @@ from surgery.targets._match import (
 from surgery.targets._names import Names
 from surgery.targets._nearest import nothing_named
 from surgery.targets._parse import parse
-from surgery.targets._running import expand
+from surgery.targets._running import called_often, expand, running_inside
 from surgery.targets._suffix import inside
 from surgery.targets._target import Input, Path, Range, Regex, Target
 
@@ -46,7 +44,7 @@ def resolve(
         TargetError: If it does not parse or names nothing; never an empty result.
         NoEffectError: If what it names was recorded never to run.
     """
-    return resolve_in(Names(model), as_target(target), record, called_only)
+    return resolve_in(Names(model), target, record, called_only)
 
 
 def as_target(target: object) -> Target:
@@ -62,18 +60,46 @@ def as_target(target: object) -> Target:
 
 
 def resolve_in(
-    names: Names, target: Target, record: Record | None, called_only: bool
+    names: Names, target: object, record: Record | None, called_only: bool
 ) -> tuple[Component, ...]:
     """`resolve`, for a model whose names are known already."""
+    if isinstance(target, Component) and record is None and called_only:
+        if found := _as_recorded(names, target):
+            return found
+    target = as_target(target)
     where = target.where
     if isinstance(where, Input):
         return inputs(where, record)
+    if target.suffix is not None:
+        return inside(names, target, target.suffix, record)
     found = _modules(names, target, record, called_only) or _parameters(
         names, target, record
     )
     if not found:
         raise TargetError(nothing_named(names, str(where), record=record))
-    return inside(found, target.suffix, target) if target.suffix else found
+    return found
+
+
+def _as_recorded(names: Names, component: Component) -> tuple[Component, ...]:
+    """What a component says itself of where in this model it acts, if it does.
+
+    Raises:
+        NoEffectError: It says that nothing in it ever ran.
+    """
+    facts = component.facts
+    if facts is None or names.paths.get(component.path) != component.path:
+        return ()
+    if component.kind != "module":
+        return (component,) if component.place is not None else ()
+    if facts.calls:
+        return (component,)
+    found = running_inside(names, component.path)
+    if "container" in facts.note and found:
+        return tuple(_module(path, None, None) for path in names.in_order(found))
+    raise NoEffectError(
+        f"'{component}' never ran in the forward that listed it ({facts.note}); pass "
+        "`inputs=` of a forward in which it does, or name what runs"
+    )
 
 
 def _modules(
@@ -82,10 +108,9 @@ def _modules(
     paths = _matched(names, target.where)
     if not paths:
         return ()
-    if paths != [""]:
-        paths = expand(names, paths, str(target), record, called_only)
+    paths = expand(names, paths, str(target), record, called_only)
     if target.call is not None:
-        paths = _called_often(paths, target, target.call, record)
+        paths = called_often(paths, target, target.call, record)
     return tuple(_module(path, target.call, record) for path in paths)
 
 
@@ -100,29 +125,11 @@ def _matched(names: Names, where: Path | Regex | Range | Input) -> list[str]:
 
 
 def _module(path: str, call: int | None, record: Record | None) -> Component:
-    name = canonical(path) if path else ""
+    name = canonical(path)
     facts = None if record is None else record.facts.get(path)
     if call is not None:
         name = f"{name}@{call}"
     return Component(name, "module", path, call=call, facts=facts)
-
-
-def _called_often(
-    paths: Sequence[str], target: Target, call: int, record: Record | None
-) -> list[str]:
-    """Those called more than `call` times; without a record nobody knows: all."""
-    if record is None:
-        return list(paths)
-    calls = {p: facts.calls for p in paths if (facts := record.facts.get(p))}
-    kept = [path for path in paths if calls.get(path, 0) > call]
-    if kept:
-        return kept
-    most = max(calls.values(), default=0)
-    who = repr(paths[0]) if len(paths) == 1 else f"each of the {len(paths)} modules"
-    times = f"{most} time{'' if most == 1 else 's'}"
-    often = f"is called {'' if len(paths) == 1 else 'at most '}{times} in this forward"
-    hint = f"call-sites count from @0 to @{most - 1}" if most else "it has no call-site"
-    raise TargetError(f"'{target}': {who} {often}; {hint}.")
 
 
 def _parameters(

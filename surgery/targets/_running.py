@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from surgery.anatomy._record import Record
 from surgery.anatomy._wrappers import is_scripted
 from surgery.errors import NoEffectError, TargetError
 from surgery.targets._names import Names
+from surgery.targets._target import Target
 
 
 def expand(
@@ -33,8 +34,46 @@ def expand(
     if not kept:
         # Seen to run without it: an operation there would have no effect.
         error = TargetError if record is None else NoEffectError
-        raise error(_never_runs(names, dead, text, record))
+        raise error(never_runs(names, dead, text, record))
     return names.in_order(kept)
+
+
+def require_running(
+    names: Names, paths: Sequence[str], target: Target, record: Record | None
+) -> list[str]:
+    """Those modules that run; containers are not expanded: their code never runs.
+
+    Raises:
+        TargetError: All of them are containers, or there is no record.
+        NoEffectError: None of them was seen to run.
+    """
+    running = [path for path in paths if not path or runs(names, path, record)]
+    if running:
+        return running
+    path, text = paths[0], str(target)
+    if len(paths) == 1 and _holds_what_runs(names, path, record):
+        raise TargetError(
+            f"'{text}': {path!r} is a container whose own code never runs; name what "
+            f"is in it: '{path}.*{text[len(str(target.where)) :]}'"
+        )
+    error = TargetError if record is None else NoEffectError
+    raise error(never_runs(names, list(paths), text, record))
+
+
+def _holds_what_runs(names: Names, path: str, record: Record | None) -> bool:
+    return any(
+        runs(names, child, record) or _holds_what_runs(names, child, record)
+        for child in names.children(path)
+    )
+
+
+def running_inside(names: Names, path: str) -> list[str]:
+    """The nearest modules inside one that can run, as far as their code tells."""
+    return [
+        found
+        for child in names.children(path)
+        for found in _runners(names, child, None, called_only=True)
+    ]
 
 
 def _runners(
@@ -42,7 +81,7 @@ def _runners(
 ) -> list[str]:
     if not called_only:
         return _with_all_parameters(names, path)
-    if _runs(names, path, record):
+    if runs(names, path, record):
         return [path]
     found: list[str] = []
     for child in names.children(path):
@@ -58,7 +97,7 @@ def _with_all_parameters(names: Names, path: str) -> list[str]:
     return [found for c in children for found in _with_all_parameters(names, c)]
 
 
-def _runs(names: Names, path: str, record: Record | None) -> bool:
+def runs(names: Names, path: str, record: Record | None) -> bool:
     if record is None:
         return _has_forward(names.modules[path])
     facts = record.facts.get(path)
@@ -66,6 +105,8 @@ def _runs(names: Names, path: str, record: Record | None) -> bool:
 
 
 def _has_forward(module: nn.Module) -> bool:
+    if is_scripted(module):  # the class of a traced module does not say
+        return True
     return "forward" in vars(module) or type(module).forward is not nn.Module.forward
 
 
@@ -73,7 +114,7 @@ def _own(module: nn.Module) -> Iterable[nn.Parameter]:
     return module.parameters(recurse=False)
 
 
-def _never_runs(names: Names, dead: list[str], text: str, record: Record | None) -> str:
+def never_runs(names: Names, dead: list[str], text: str, record: Record | None) -> str:
     if len(dead) > 1:
         return (
             f"{text!r}: none of the {len(dead)} modules that match ever runs in this "
@@ -103,3 +144,21 @@ def _never_runs(names: Names, dead: list[str], text: str, record: Record | None)
         f"{text!r}: {path!r} never runs in this forward: {owner} uses its "
         f"parameters without calling it. {use or 'Operate on the parent'}{instead}."
     )
+
+
+def called_often(
+    paths: Sequence[str], target: Target, call: int, record: Record | None
+) -> list[str]:
+    """Those called more than `call` times; without a record nobody knows: all."""
+    if record is None:
+        return list(paths)
+    calls = {p: facts.calls for p in paths if (facts := record.facts.get(p))}
+    kept = [path for path in paths if calls.get(path, 0) > call]
+    if kept:
+        return kept
+    most = max(calls.values(), default=0)
+    who = repr(paths[0]) if len(paths) == 1 else f"each of the {len(paths)} modules"
+    times = f"{most} time{'' if most == 1 else 's'}"
+    often = f"is called {'' if len(paths) == 1 else 'at most '}{times} in this forward"
+    hint = f"call-sites count from @0 to @{most - 1}" if most else "it has no call-site"
+    raise TargetError(f"'{target}': {who} {often}; {hint}.")

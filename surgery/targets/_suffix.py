@@ -1,72 +1,76 @@
-"""What a suffix names inside the modules before it: one function per kind.
+"""What a suffix names inside the modules before it.
 
-Each is given the owners (the modules that the text before the suffix names) and
-gives the components inside them. So far each says what it would need.
+With a record the parts that the forward showed are filtered. Without one, what can be
+built from the text is built, and the rest is recognised in the modules' next forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NoReturn
+from dataclasses import replace
 
 from surgery.anatomy._component import Component
+from surgery.anatomy._record import Record
+from surgery.anatomy._spelling import canonical
 from surgery.errors import TargetError
-from surgery.targets._target import JOINS, RESIDUAL, Suffix, Target
+from surgery.targets._absent import absent
+from surgery.targets._channels import channels
+from surgery.targets._match import matching_modules, matching_parameters
+from surgery.targets._names import Names
+from surgery.targets._nearest import nothing_named
+from surgery.targets._parts import by_owner, part_at_call, picked
+from surgery.targets._running import called_often, require_running
+from surgery.targets._target import Path, Suffix, Target
+from surgery.targets._unseen import function_of_text, unseen_part
 
 
 def inside(
-    owners: Sequence[Component], suffix: Suffix, target: Target
+    names: Names, target: Target, suffix: Suffix, record: Record | None
 ) -> tuple[Component, ...]:
-    """The components that `suffix` names inside `owners`."""
-    if owners[0].kind == "parameter":
-        raise TargetError(
-            f"'{target}': {owners[0]} is a parameter, and a suffix follows a module; "
-            f"remove `{suffix}`"
-        )
-    if suffix.name in RESIDUAL:
-        return residual(owners, target)
-    if suffix.name in JOINS:
-        return operands(owners, target)
-    if suffix.name == "head":
-        return heads(owners, target)
+    """The components that `suffix` names, module by module; never none.
+
+    Modules that lack such a part are left out.
+
+    Raises:
+        TargetError: No module has it; says what they have and which modules do.
+        NoEffectError: None of the modules was seen to run.
+    """
+    owners = _owners(names, target, record)
+    suffix = replace(suffix, name=function_of_text(suffix.name))
     if suffix.name == "channel":
-        return channels(owners, target)
-    return functions(owners, target)
+        return channels(names, owners, target, record)
+    if record is None:
+        return tuple(unseen_part(path, target.call, suffix) for path in owners)
+    parts = by_owner(record.parts)
+    found = [
+        part if target.call is None else part_at_call(part, target.call, record)
+        for path in owners
+        for part in picked(parts.get(path, []), suffix)
+    ]
+    if not found:
+        raise TargetError(absent(owners, target, suffix, record.parts))
+    return tuple(found)
 
 
-def residual(owners: Sequence[Component], target: Target) -> NoReturn:
-    """Skips, branches and gates of the owners' own forwards."""
-    _later(owners, target, "skips, branches and gates")
-
-
-def operands(owners: Sequence[Component], target: Target) -> NoReturn:
-    """Operands of the adds, muls, cats and stacks in the owners' own forwards."""
-    _later(owners, target, "joins")
-
-
-def heads(owners: Sequence[Component], target: Target) -> NoReturn:
-    """Attention heads of the owners."""
-    _later(owners, target, "attention heads")
-
-
-def channels(owners: Sequence[Component], target: Target) -> NoReturn:
-    """Output channels of the owners."""
-    _later(owners, target, "channels of a module")
-
-
-def functions(owners: Sequence[Component], target: Target) -> NoReturn:
-    """Functions that the owners' own code calls."""
-    _later(owners, target, "functions that a module's code calls")
-
-
-def _later(owners: Sequence[Component], target: Target, what: str) -> NoReturn:
-    texts = [repr(str(owner)) for owner in owners if owner.path or owner.part]
-    if not texts:
-        hint = "Name a module of the model, e.g. '**' for each"
-    else:
-        more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
-        hint = f"What exists is {', '.join(texts[:3])}{more}"
-    raise TargetError(
-        f"'{target}': this version resolves modules, call-sites, parameters and "
-        f"inputs only, not yet {what}. {hint}."
-    )
+def _owners(names: Names, target: Target, record: Record | None) -> list[str]:
+    where = target.where
+    assert isinstance(where, Path)  # a Target has suffixes after nothing else
+    paths = matching_modules(names, where)
+    if not paths and (parameters := matching_parameters(names, where)):
+        raise TargetError(
+            f"'{target}': {parameters[0]!r} is a parameter, and a suffix follows a "
+            f"module; remove `{target.suffix}`"
+        )
+    if not paths:
+        raise TargetError(nothing_named(names, str(where), record=record))
+    owners = require_running(names, paths, target, record)
+    if target.call is not None:
+        owners = called_often(owners, target, target.call, record)
+    # A name that only a regular expression can spell takes no suffix.
+    plain = [path for path in owners if not path or canonical(path) == path]
+    if not plain:
+        raise TargetError(
+            f"'{target}': the name of {owners[0]!r} means something else in the "
+            f"language of targets (it is written '{canonical(owners[0])}'), so that no "
+            "suffix can follow it; target the module whole, or rename it"
+        )
+    return plain

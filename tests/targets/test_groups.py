@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from surgery.anatomy import Record
 from surgery.errors import NoEffectError, TargetError
 from surgery.targets import parse, resolve, resolve_each, resolve_group
 
@@ -110,6 +111,58 @@ def test_slices_of_an_input_are_rows(
 def test_equal_rows_are_one(resnet: nn.Module) -> None:
     assert list(rows(resnet, ["fc", "fc", ["fc"], "f*", "fc..fc"])) == ["fc"]
     assert list(rows(resnet, [["fc", "conv1"], ["conv1", "fc"]])) == ["fc + conv1"]
+
+
+def test_a_part_of_a_module_that_is_in_the_group_as_a_whole_is_dropped(
+    net: nn.Module, parted: Record, names: Names
+) -> None:
+    def group(*texts: str, record: Record | None = parted) -> list[str]:
+        return names(resolve_group(net, list(texts), record))
+
+    assert group("blocks.0:skip", "blocks.0") == ["blocks.0"]
+    assert group("blocks.0", "blocks.0.attn:head#1", "blocks.0.mlp:channel#0") == [
+        "blocks.0"
+    ]
+    assert group("blocks.0.attn", "blocks.0:branch#0") == [
+        "blocks.0.attn",
+        "blocks.0:branch#0",
+    ]
+    assert group("blocks.1@0", "blocks.1@1:skip#0") == [
+        "blocks.1@0",
+        "blocks.1@1:skip#0",
+    ]
+    assert group("blocks.1@1:skip#0", "blocks.1") == ["blocks.1"]
+    assert group("stem", "stem.weight", "input") == ["stem", "stem.weight", "input"]
+
+
+def test_what_a_part_for_all_calls_or_numbers_has_is_not_done_twice(
+    net: nn.Module, parted: Record, names: Names
+) -> None:
+    def group(*texts: str, record: Record | None = None) -> list[str]:
+        return names(resolve_group(net, list(texts), record))
+
+    assert group("blocks.0:skip#1", "blocks.0:skip") == ["blocks.0:skip"]
+    assert group("blocks.0@1:skip", "blocks.0:skip") == ["blocks.0:skip"]
+    assert group("blocks.1@1:skip#0", "blocks.1:skip#0", record=parted) == [
+        "blocks.1:skip#0"
+    ]
+    both = ["blocks.0:skip", "blocks.0:branch", "merge:relu", "merge:tanh#0"]
+    assert group(*both) == both
+    channels = ["stem:channel#0", "stem:channel#1"]
+    assert group(*channels) == channels
+
+
+def test_each_part_is_a_row(net: nn.Module, parted: Record) -> None:
+    assert rows(net, ["blocks.*:branch#0", ["merge:relu"]], parted) == {
+        "blocks.0:branch#0": ["blocks.0:branch#0"],
+        "blocks.1:branch#0": ["blocks.1:branch#0"],
+        "merge:relu": ["merge:relu#0", "merge:relu#1"],
+    }
+    assert list(rows(net, "blocks.0.attn:head#*", parted)) == [
+        "blocks.0.attn:head#0",
+        "blocks.0.attn:head#1",
+    ]
+    assert list(rows(net, "stem:channel#0-3", parted)) == ["stem:channel#0-3"]
 
 
 def test_modules_that_never_run_can_be_asked_for(
