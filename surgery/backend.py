@@ -25,6 +25,8 @@ GROUP = "surgery.backends"
 
 BUILT_IN: Mapping[str, str] = {
     "hooks": "surgery_backends.hooks:HooksBackend",
+    "scoped": "surgery_backends.scoped:ScopedBackend",
+    "rewrite": "surgery_backends.rewrite:RewriteBackend",
 }
 """Backends that come with the package, imported when first used."""
 

@@ -1,4 +1,4 @@
-"""The hooks backend: modules and model inputs, by forward hooks.
+"""The hooks backend: modules, their channels and model inputs, by forward hooks.
 
 Hooks run under autograd, checkpointing, DataParallel, autocast and `torch.compile`;
 what they cannot see is refused: TorchScript modules, and modules whose `forward` is
@@ -26,19 +26,20 @@ from surgery.backend import AbstractBackend, Action
 from surgery.errors import BackendError, OperationError, TargetError
 from surgery.ops import Clock
 from surgery_backends._compiled import seen_by_compiled_code
-from surgery_backends._slices import edit_slice
+from surgery_backends._frames import outside
+from surgery_backends._slices import edit_channels, edit_slice
 
 _NO_INPUTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
 
 @final
 class HooksBackend(AbstractBackend):
-    """Modules and model inputs, by forward hooks."""
+    """Modules, ranges of their channels, and model inputs, by forward hooks."""
 
     name: ClassVar[str] = "hooks"
 
     def covers(self, component: Component) -> bool:
-        return component.kind in ("module", "input")
+        return component.kind in ("module", "channel", "input")
 
     def attach(
         self, model: nn.Module, component: Component, action: Action
@@ -74,7 +75,9 @@ class ModuleTap:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         # Copies: the module may change its inputs in place.
-        self.action.clock.enter(id(self), (_copied(args), _copied(kwargs)))
+        with outside():
+            inputs = _copied(args), _copied(kwargs)
+        self.action.clock.enter(id(self), inputs)
 
     def after(
         self,
@@ -92,7 +95,11 @@ class ModuleTap:
             self._require_forward()
             if index != self.call:
                 return None
-        return self.action(output, inputs, index)
+        component = self.action.component
+        with outside():
+            if component.kind == "channel":
+                return edit_channels(self.action, module, output, component, index)
+            return self.action(output, inputs, index)
 
     def done(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         self.action.clock.leave(id(self))
@@ -115,6 +122,12 @@ class InputTap:
         self.component = component
 
     def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        with outside():
+            return self._edited(module, args, kwargs)
+
+    def _edited(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         component = self.component
@@ -177,7 +190,8 @@ def _tap_module(
     unless: tuple[Span, ...] = (),
 ) -> None:
     _refuse_scripted(module, component)
-    if component.facts is None and component.call is None and may_be_iterated(module):
+    whole = component.kind == "module" and component.call is None
+    if whole and component.facts is None and may_be_iterated(module):
         _tap_container(stack, module, component, action, unless)
     else:
         _tap(stack, module, action, component.call, unless)
