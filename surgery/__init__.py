@@ -10,6 +10,8 @@ from surgery.anatomy import Component as Component
 from surgery.anatomy import Components as Components
 from surgery.anatomy import components as components
 from surgery.engine import Engine as Engine
+from surgery.excision import Excision as Excision
+from surgery.excision import excise as excise
 from surgery.ranking import Ranking as Ranking
 from surgery.ranking import rank as rank
 from surgery.stats import Evidence as Evidence

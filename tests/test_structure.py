@@ -19,11 +19,13 @@ DOOR = {
     "Components",
     "Engine",
     "Evidence",
+    "Excision",
     "Ranking",
     "__version__",
     "ablate",
     "components",
     "errors",
+    "excise",
     "freeze",
     "ops",
     "rank",
@@ -34,17 +36,18 @@ ORDER = (
     ("errors", "_random", "_version"),
     ("data", "report", "stats"),
     ("anatomy",),
-    ("targets",),
+    ("graphs", "targets"),
     ("ops",),
     ("backend",),
     ("ablation",),
+    ("excision",),
     ("engine",),
     ("ranking",),
     ("testing",),
     ("demos",),
     ("cli", "docs"),
 )
-BACKENDS_MAY_IMPORT = {"errors", "_random", "anatomy", "ops", "backend"}
+BACKENDS_MAY_IMPORT = {"errors", "_random", "anatomy", "graphs", "ops", "backend"}
 # Those on top of the library come in by the door.
 PROGRAMS = {"demos", "cli", "docs"}
 
