@@ -45,10 +45,11 @@ types: $(READY)  ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-bench: $(READY)  ## how long a sweep takes
+bench: $(READY)  ## how long a sweep takes, and what a cut costs
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.sweep
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.cuts
 
-conformance: $(READY)  ## every mode on every module of many real models
+conformance: $(READY)  ## every part of whole model zoos; RESULTS.md says what came out
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.conformance
 
 docs: $(READY)  ## the documentation, into site/

@@ -1,1 +1,1 @@
-"""Conformance: every mode on every module of real models; see README.md."""
+"""Conformance: whole model zoos, and every mode on some models; see README.md."""

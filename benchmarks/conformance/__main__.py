@@ -1,83 +1,113 @@
-"""`python -m benchmarks.conformance`: check the zoo, write RESULTS.md."""
+"""`python -m benchmarks.conformance`: check the whole zoo, write RESULTS.md."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import sys
+import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from fnmatch import fnmatch
 from pathlib import Path
 
-from benchmarks.conformance.models import ZOO
-from benchmarks.conformance.results import written
-from benchmarks.conformance.run import Report, check_model, fingerprint, load, save, say
+from benchmarks.conformance.sources import CACHE, HERE, fingerprint
+from benchmarks.conformance.zoo.cases import cases
+from benchmarks.conformance.zoo.check import CAP, check
+from benchmarks.conformance.zoo.farm import Farm, costs, kept
+from benchmarks.conformance.zoo.report import Report
+from benchmarks.conformance.zoo.results import written
+from benchmarks.conformance.zoo.specimen import Case
 
-HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / ".cache" / "conformance"
-LONGEST_FIRST = ("densenet121", "swin_tiny_patch4_window7_224", "resnet50")
+COSTS = HERE / "zoo" / "seconds.json"
+UNKNOWN = 60.0
+"""Seconds that a model is taken to need until it has been measured."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the chosen models; 1 if anything failed."""
     options = _parser().parse_args(arguments)
-    unknown = sorted(set(options.models) - set(ZOO))
-    if unknown:
-        print(f"no such model: {', '.join(unknown)}; there are {', '.join(ZOO)}")
-        return 2
-    names = [name for name in ZOO if not options.models or name in options.models]
-    reports = _reports(names, options.jobs, options.fresh)
+    known = cases()
+    for pattern in options.models:
+        if not any(fnmatch(name, pattern) for name in known):
+            print(f"no model is called {pattern}; --list shows all names")
+            return 2
+    chosen = [c for c in known.values() if _wanted(c, options.models)]
+    if options.list:
+        for case in chosen:
+            print(f"{case.name:45} {case.group}")
+        return 0
+    reports = _reports(chosen, options)
     if not options.models:
         (HERE / "RESULTS.md").write_text(written(reports, options.jobs), "utf-8")
+        seconds = {r.model: round(r.took, 1) for r in reports}
+        COSTS.write_text(json.dumps(seconds, indent=0) + "\n", encoding="utf-8")
         print("wrote benchmarks/conformance/RESULTS.md")
+    return _told(reports)
+
+
+def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report]:
+    folder = Path(options.folder)
+    sources = fingerprint("zoo")
+    found = {} if options.fresh else kept(chosen, folder, sources)
+    if found:
+        print(f"kept from before: {len(found)} models (--fresh does them again)")
+    before = costs(folder, COSTS)
+    todo = [case for case in chosen if case.name not in found]
+    todo.sort(key=lambda case: -before.get(case.name, UNKNOWN))
+    left = {case.name: before.get(case.name, UNKNOWN) for case in todo}
+    began = time.monotonic()
+
+    def done(report: Report) -> None:
+        found[report.model] = report
+        left.pop(report.model, None)
+        minutes = sum(left.values()) / options.jobs / 60
+        print(
+            f"{time.monotonic() - began:6.0f} s  {len(found):3} of {len(chosen)}  "
+            f"{report.model}: {len(report.outcomes)} components in "
+            f"{report.took:.0f} s, {len(report.failures)} failures, "
+            f"{len(report.misses)} misses; about {minutes:.0f} minutes to go",
+            flush=True,
+        )
+
+    Farm(folder, sources, options.jobs, options.cap, done, check).run(todo)
+    return [found[case.name] for case in chosen]
+
+
+def _told(reports: Sequence[Report]) -> int:
     for report in reports:
-        for failure in report.failures:
-            print(f"FAILED {report.model} {failure.component} {failure.mode}:")
-            print(f"    {failure.cause}")
+        for where, fault in report.failures:
+            print(f"FAILED {report.model} {where}:\n    {fault[:400]}")
+        for where, fault in report.misses:
+            print(f"MISSED {report.model} {where}:\n    {fault[:400]}")
     failures = sum(len(report.failures) for report in reports)
-    print(f"{sum(len(r.outcomes) for r in reports):,} pairs, {failures} failures")
+    outcomes = sum(len(report.outcomes) for report in reports)
+    print(f"{len(reports)} models, {outcomes:,} components, {failures} failures")
     return 1 if failures else 0
 
 
-def _reports(names: Sequence[str], jobs: int, fresh: bool) -> list[Report]:
-    sources = fingerprint()
-    done = {} if fresh else {n: load(n, CACHE, sources) for n in names}
-    found = {name: report for name, report in done.items() if report is not None}
-    if found:
-        print(f"kept from before: {', '.join(found)} (--fresh does them again)")
-    todo = [name for name in names if name not in found]
-    todo.sort(key=lambda n: LONGEST_FIRST.index(n) if n in LONGEST_FIRST else 99)
-    # Every process computes with one thread: bits must not depend on the machine.
-    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        running: dict[Future[Report], str] = {
-            pool.submit(check_model, name, sources, say): name for name in todo
-        }
-        try:
-            for future in as_completed(running):
-                report = future.result()
-                save(report, CACHE)
-                found[report.model] = report
-                print(
-                    f"{report.model}: {len(report.outcomes):,} pairs in "
-                    f"{report.seconds:.0f} s, {len(report.failures)} failures",
-                    flush=True,
-                )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [found[name] for name in names]
+def _wanted(case: Case, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatch(case.name, pattern) for pattern in patterns)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conformance")
     parser.add_argument(
-        "--models", nargs="+", default=[], metavar="NAME", help="only these models"
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="only these, such as tv.resnet18 or 'hf.*'",
     )
+    parser.add_argument("--list", action="store_true", help="show names, do nothing")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
+        "--cap", type=float, default=CAP, help="seconds a model may take (900)"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="forget results kept from before"
+    )
+    parser.add_argument(
+        "--folder", default=str(CACHE / "zoo"), help="where results are kept"
     )
     return parser
 

@@ -19,13 +19,13 @@ class Snapshot:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._tensors, self._modules = _look(model)
+        self._tensors, self._modules = look(model)
         self.values = {n: t.detach().clone() for n, t in self._tensors.items()}
         self._keys = list(model.state_dict())
 
     def changed_tensors(self, model: nn.Module) -> set[str]:
         """Names of tensors whose bits differ from what they were."""
-        now, _ = _look(model)
+        now, _ = look(model)
         return self._changed(now)
 
     def _changed(self, now: dict[str, Tensor]) -> set[str]:
@@ -38,7 +38,7 @@ class Snapshot:
     def differences(self, model: nn.Module) -> list[str]:
         """What differs from how the model was, in words; empty if nothing does."""
         found: list[str] = []
-        now, modules = _look(model)
+        now, modules = look(model)
         found = [
             f"{name} is another tensor"
             for name in sorted(now.keys() | self._tensors.keys())
@@ -60,7 +60,7 @@ class Snapshot:
     @torch.no_grad()
     def put_back(self, model: nn.Module, names: Set[str]) -> None:
         """Write the values of these tensors back (what a training step moved)."""
-        for name, tensor in _look(model)[0].items():
+        for name, tensor in look(model)[0].items():
             if name in names:
                 tensor.copy_(self.values[name])
 
@@ -79,7 +79,7 @@ def _bits(x: Tensor) -> Tensor:
     return x.detach().view(integer)
 
 
-def _look(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, object]]:
+def look(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, object]]:
     """All tensors by name (shared ones under each), and each module's other state.
 
     One walk, reading the modules' own tables: the checks come here most often.

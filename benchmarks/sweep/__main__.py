@@ -7,17 +7,16 @@ import platform
 import statistics
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import timm
 import torch
 from torch.utils.data import DataLoader
 
 import surgery
+from benchmarks.sections import write_section
 from benchmarks.sweep.cases import CASES, Case, Encoded
 from benchmarks.sweep.ways import ours, tuned, usual
 
-RESULTS = Path(__file__).parent.parent / "RESULTS.md"
 WAYS = {"usual": usual, "tuned": tuned, "surgery": ours}
 
 
@@ -79,10 +78,11 @@ def main() -> None:
             lines.append(row(case, *measure(case, options.rounds)))
             print(lines[-1], flush=True)
     if options.case is None:
-        RESULTS.write_text(_page(lines, options.rounds, options.threads))
+        section = _section(lines, options.rounds, options.threads)
+        write_section("Ranking with the hooks backend against loops", section)
 
 
-def _page(lines: list[str], rounds: int, threads: int) -> str:
+def _section(lines: list[str], rounds: int, threads: int) -> str:
     stamp = (
         f"{datetime.now(UTC):%Y-%m-%d}, CPU {platform.machine()}, {threads} torch "
         f"thread(s), {rounds} rounds in turn, medians; torch {torch.__version__}, timm "
@@ -90,7 +90,6 @@ def _page(lines: list[str], rounds: int, threads: int) -> str:
         "`python -m benchmarks.sweep`"
     )
     return (
-        "# Measured\n\n## Ranking with the hooks backend against loops\n\n"
         f"{stamp}\n\n" + "\n".join(lines) + "\n\n"
         "Above 1: `surgery` is faster. `sweep/README.md` says what is compared.\n"
     )

@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.conformance.models import make
+from benchmarks.conformance.modes.models import make
 from benchmarks.conformance.shake import TINY, shake
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from benchmarks.conformance.models import BATCH
+from benchmarks.conformance.modes.models import BATCH
 from surgery import ops
 
 if TYPE_CHECKING:
-    from benchmarks.conformance.subject import Subject
+    from benchmarks.conformance.modes.subject import Subject
 
 VALUE = 0.5
 

@@ -1,4 +1,4 @@
-"""A fixed sample of `make conformance`: small models, every type of module and mode."""
+"""A fixed sample of the modes program: small models, every type of module and mode."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
-from benchmarks.conformance.check import check, check_uncalled
-from benchmarks.conformance.models import SAMPLE, make
-from benchmarks.conformance.modes import MODES
-from benchmarks.conformance.subject import Subject
+from benchmarks.conformance.modes.check import check, check_uncalled
+from benchmarks.conformance.modes.models import SAMPLE, make
+from benchmarks.conformance.modes.subject import Subject
+from benchmarks.conformance.modes.values import MODES
 from surgery import Component
 
 

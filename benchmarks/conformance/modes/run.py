@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -13,13 +12,11 @@ from pathlib import Path
 
 import torch
 
-import surgery
-import surgery_backends
-from benchmarks.conformance.check import check, check_uncalled
-from benchmarks.conformance.models import make
-from benchmarks.conformance.modes import MODES
-from benchmarks.conformance.outcome import Outcome
-from benchmarks.conformance.subject import Subject
+from benchmarks.conformance.modes.check import check, check_uncalled
+from benchmarks.conformance.modes.models import make
+from benchmarks.conformance.modes.outcome import Outcome
+from benchmarks.conformance.modes.subject import Subject
+from benchmarks.conformance.modes.values import MODES
 
 SEED = 0
 Say = Callable[[str, int, int], None]
@@ -64,7 +61,7 @@ def check_model(name: str, sources: str, say: Say | None = None) -> Report:
 
     Args:
         name: In `models.ZOO` or `models.SAMPLE`.
-        sources: What `fingerprint()` gave.
+        sources: What `fingerprint("modes")` gave.
         say: Told the name, modules done and modules in all, now and then.
     """
     torch.set_num_threads(1)
@@ -102,16 +99,6 @@ def say(name: str, done: int, total: int) -> None:
     if parent is not None and not parent.is_alive():  # killed: a pool does not notice
         os._exit(1)
     print(f"  {name}: {done} of {total} modules", flush=True)
-
-
-def fingerprint() -> str:
-    """A digest of all code that a result depends on."""
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(torch.__version__.encode())
-    for package in (surgery.__file__, surgery_backends.__file__, __file__):
-        for file in sorted(Path(package or "").parent.rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def save(report: Report, folder: Path) -> None:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 import surgery
-from benchmarks.conformance.freezing import (
+from benchmarks.conformance.modes.freezing import (
     faults_of_freezing,
     frozen_names,
     shared_names,
     train_step,
 )
-from benchmarks.conformance.modes import (
+from benchmarks.conformance.modes.outcome import Finding
+from benchmarks.conformance.modes.subject import Subject, same_outputs
+from benchmarks.conformance.modes.values import (
     OUTPUT_MODES,
     PARAMETER_MODES,
     Seen,
@@ -23,9 +25,7 @@ from benchmarks.conformance.modes import (
     reason_unchanged,
     same_values,
 )
-from benchmarks.conformance.outcome import Finding
-from benchmarks.conformance.subject import Subject, same_outputs
-from benchmarks.conformance.watch import Watch, keeping
+from benchmarks.conformance.modes.watch import Watch, keeping
 from surgery import Component
 
 Ablate = Callable[..., AbstractContextManager[surgery.Ablation]]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import surgery
-from benchmarks.conformance.models import Probe, make
+from benchmarks.conformance.modes.models import Probe, make
 from benchmarks.conformance.shake import shake
 
 Edit = Callable[[Any, Tensor], Tensor]  # (what went in, what came out) -> instead

@@ -136,7 +136,7 @@ ZOO: Mapping[str, Maker] = {
     "hf_bert": partial(_text, _bert, padded=True),
     "hf_vit": _hf_vit,
 }
-"""What `make conformance` runs on, by name."""
+"""What the program runs on, by name."""
 
 SAMPLE: Mapping[str, Maker] = {
     "test_resnet": _Image("test_resnet", 32),

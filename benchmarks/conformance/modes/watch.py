@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from benchmarks.conformance.modes import Seen
+from benchmarks.conformance.modes.values import Seen
 from surgery.anatomy import main_tensor, tensors
 
 

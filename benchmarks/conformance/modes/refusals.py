@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from benchmarks.conformance.models import BATCH
-from benchmarks.conformance.modes import Seen, like
+from benchmarks.conformance.modes.models import BATCH
+from benchmarks.conformance.modes.values import Seen, like
 from surgery.errors import SurgeryError
 
 

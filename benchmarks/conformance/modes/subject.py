@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import surgery
-from benchmarks.conformance.freezing import Step, train_step
-from benchmarks.conformance.models import Probe
+from benchmarks.conformance.modes.freezing import Step, train_step
+from benchmarks.conformance.modes.models import Probe
 from benchmarks.conformance.shake import shake
 from benchmarks.conformance.state import Snapshot, same_bits
 from surgery import Component

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import surgery
-from benchmarks.conformance.check import check, check_uncalled
-from benchmarks.conformance.models import Probe
-from benchmarks.conformance.modes import MODES
-from benchmarks.conformance.outcome import Outcome
-from benchmarks.conformance.subject import Subject
+from benchmarks.conformance.modes.check import check, check_uncalled
+from benchmarks.conformance.modes.models import Probe
+from benchmarks.conformance.modes.outcome import Outcome
+from benchmarks.conformance.modes.subject import Subject
+from benchmarks.conformance.modes.values import MODES
 from surgery.errors import OperationError
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 
 import surgery
-from benchmarks.conformance.looks import Ablate, look_at_output, look_at_parameters
-from benchmarks.conformance.modes import OUTPUT_MODES, Seen
-from benchmarks.conformance.outcome import Finding, Outcome
-from benchmarks.conformance.refusals import cause_of
+from benchmarks.conformance.modes.looks import (
+    Ablate,
+    look_at_output,
+    look_at_parameters,
+)
+from benchmarks.conformance.modes.outcome import Finding, Outcome
+from benchmarks.conformance.modes.refusals import cause_of
+from benchmarks.conformance.modes.subject import Subject, same_outputs
+from benchmarks.conformance.modes.values import OUTPUT_MODES, Seen
 from benchmarks.conformance.state import generators
-from benchmarks.conformance.subject import Subject, same_outputs
 from surgery import Component
 from surgery.errors import NoEffectError, SurgeryError, TargetError
 

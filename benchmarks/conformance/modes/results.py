@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.conformance.outcome import Outcome, Verdict
-from benchmarks.conformance.run import Report
+from benchmarks.conformance.modes.outcome import Outcome, Verdict
+from benchmarks.conformance.modes.run import Report
 
-COMMAND = "make conformance"
+COMMAND = "python -m benchmarks.conformance.modes"
 PACKAGES = ("torch-surgery", "torch", "timm", "transformers", "numpy")
 
 

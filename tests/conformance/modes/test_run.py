@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.conformance import __main__ as program
-from benchmarks.conformance.models import ZOO
-from benchmarks.conformance.outcome import Outcome
-from benchmarks.conformance.results import written
-from benchmarks.conformance.run import Report, check_model, fingerprint, load, save
+from benchmarks.conformance.modes import __main__ as program
+from benchmarks.conformance.modes.models import ZOO
+from benchmarks.conformance.modes.outcome import Outcome
+from benchmarks.conformance.modes.results import written
+from benchmarks.conformance.modes.run import Report, check_model, load, save
+from benchmarks.conformance.sources import fingerprint
 
 GOOD = Report(
     model="hf_vit",
@@ -41,7 +42,7 @@ def test_a_report_about_other_code_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_whole_model_is_checked_in_every_module_and_mode() -> None:
-    report = check_model("hf_vit", fingerprint())
+    report = check_model("hf_vit", fingerprint("modes"))
     assert report.failures == []
     assert len(report.outcomes) == 11 * report.called
     assert len(report.uncalled) == report.modules - report.called

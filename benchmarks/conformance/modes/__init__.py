@@ -1,0 +1,1 @@
+"""Every mode on every module of eleven real models; see README.md."""

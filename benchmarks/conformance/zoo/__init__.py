@@ -1,0 +1,1 @@
+"""The zoo: whole families of real models at their smallest, built without downloads."""
