@@ -8,11 +8,10 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from surgery.anatomy import function_name, operands
-from surgery.anatomy._functions import JOINS, LISTS, is_join
+from surgery.anatomy._functions import JOINS, gives_tensor, is_join
 from surgery.errors import BackendError
 from surgery.ops import Inputs
 from surgery_backends._lazy import LazyTap, Recognition
@@ -98,7 +97,7 @@ class Call:
 
     def count(self, name: str, output: object) -> None:
         """One call of a function has run."""
-        if name in JOINS or name in LISTS or isinstance(output, Tensor):
+        if gives_tensor(output):  # as the recorder counts
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def has_ended(self) -> bool:

@@ -133,6 +133,19 @@ def is_join(given: Operands) -> bool:
     )
 
 
+def gives_tensor(output: object) -> bool:
+    """Whether a call that gave this counts: a tensor, or one among what it gave.
+
+    `topk`, `split` and `max` along an axis give tuples.
+    """
+    if isinstance(output, list | tuple):
+        for item in output:  # no generator: the tracer of torch.compile reads this
+            if gives_tensor(item):
+                return True
+        return False
+    return isinstance(output, Tensor)
+
+
 _KEYWORDS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "linear": (("input",), ("weight",), ("bias",)),
     "addmm": (("input",), ("mat1",), ("mat2",)),

@@ -125,7 +125,10 @@ class Ledger:
         for position, live in enumerate(seen.live):
             key = Key(seen.path, kind, seen.function, seen.index, position)
             entry = self._operand(key, call, position)
-            entry.listed = plain and known
+            given = call.given[position]
+            entry.listed = (
+                plain and known and given is not None and 0 not in given.shape
+            )
             entry.constant = not live
             if not live:
                 entry.notes["const operand"] = None

@@ -16,6 +16,7 @@ from surgery.anatomy._functions import (
     LISTS,
     Operands,
     function_name,
+    gives_tensor,
     is_join,
     operands,
 )
@@ -133,7 +134,7 @@ class Tracker:
         if pending is None:
             return
         sighting, frame = pending.sighting, pending.frame
-        if sighting is not None and next(flat(output), None) is not None:
+        if sighting is not None and gives_tensor(output):
             frame.counts[sighting.function] = sighting.index + 1
             frame.residuals += sighting.residual is not None
             frame.gates += sighting.gate is not None

@@ -68,16 +68,17 @@ class _Attempt:
         return self.level.get(component.name, ANY) <= level
 
 
-def build(order: Order, level: Mapping[str, int]) -> tuple[nn.Module, list[Excised]]:
-    """A copy of the model with the operation built in, and how.
+def build(order: Order, model: nn.Module, level: Mapping[str, int]) -> list[Excised]:
+    """Build the operation into a copy of the model, and tell how.
 
     Args:
         order: What is to be built in.
+        model: The copy, which is changed.
         level: For some components, how many of the means may still be used.
     """
     # Together, since they share a clock.
     edits = copy.deepcopy({edit.component.name: edit for edit in order.variant.edits})
-    work = _Attempt(order, _copied(order.model), edits, level)
+    work = _Attempt(order, model, edits, level)
     components = [c for c in order.variant.components if c.name in edits]
     _on_parameters(work)
     work.seen = watch(work.model, _to_watch(components, work.model), order.example)
@@ -93,10 +94,15 @@ def build(order: Order, level: Mapping[str, int]) -> tuple[nn.Module, list[Excis
     build_in_cuts(work.model, [edits[name] for name in work.cuts])
     for name, reason in work.cuts.items():
         work.done(edits[name].component, "cut built in", 0, reason)
-    return work.model, [work.rows[c.name] for c in order.variant.components]
+    return [work.rows[c.name] for c in order.variant.components]
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of the model, for an attempt.
+
+    Raises:
+        BackendError: Its own code does not let it be copied.
+    """
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever a module's own code raises
@@ -221,7 +227,8 @@ def _rewrite_block(work: _Attempt, path: str, group: Sequence[Component]) -> Non
         )
         before = _parameters(work.model)
         rewriting = rewrite.begin(block, path, work.seen[path], projected)
-        gone = [rewrite.edit(rewriting, c, work.edits[c.name]) for c in group]
+        freed = [rewrite.edit(rewriting, c, work.edits[c.name]) for c in group]
+        gone = [rewrite.removable(rewriting, names) for names in freed]
         new = rewrite.finish(rewriting, [name for names in gone for name in names])
     except Unfit as error:
         work.cuts |= {c.name: str(error) for c in group}

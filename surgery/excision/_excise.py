@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from surgery.ablation import Variant, example_call, gather
 from surgery.anatomy import Component, is_scripted, record, unwrap
 from surgery.errors import BackendError, DataError, NoEffectError
-from surgery.excision._build import NO_SHRINKING, ONLY_CUTS, Order, build
+from surgery.excision._build import NO_SHRINKING, ONLY_CUTS, Order, build, copied
 from surgery.excision._example import Example, agreement, largest_difference
 from surgery.excision._result import Excised, Excision
 from surgery.ops import Clock, ModeLike, acts_on_outputs, as_operation
@@ -123,24 +123,25 @@ def _first_that_agrees(
     order: Order, wanted: list[Tensor]
 ) -> tuple[nn.Module, list[Excised], str]:
     """The attempt with the simplest means whose outputs are those wanted."""
-    failure = ""
+    failure, cause = "", None
     for level in _levels(order.variant.components):
-        model, rows = build(order, level)
+        model = copied(order.model)
         try:
+            rows = build(order, model, level)
             found = order.example.run(model)
-        except Exception as error:  # whatever the model's own code raises
-            failure = f"{type(error).__name__}: {error}"
+        except Exception as error:  # a means that fails is one that does not serve
+            failure, cause = f"{type(error).__name__}: {error}", error
             continue
         agreed = agreement(found, wanted)
         if agreed:
             return model, rows, agreed
-        failure = largest_difference(found, wanted)
+        failure, cause = largest_difference(found, wanted), None
     names = ", ".join(map(str, order.variant.components[:3]))
     raise BackendError(
         f"no means built mode={order.variant.mode!r} at {names} into the model with "
         f"the outputs that surgery.ablate gives (the last one: {failure}); does the "
         "model itself give the same outputs twice? use surgery.ablate"
-    )
+    ) from cause
 
 
 def _levels(components: tuple[Component, ...]) -> Iterator[dict[str, int]]:

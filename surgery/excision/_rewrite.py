@@ -63,7 +63,7 @@ def edit(rewriting: Rewriting, component: Component, operation: Edit) -> list[st
     """Write one operation into the graph and take out what became dead.
 
     Returns:
-        Paths (in the block) of the modules and parameters that are no longer used.
+        Paths (in the block) of the modules and parameters that it used no longer.
 
     Raises:
         Unfit: The graph cannot say the same.
@@ -86,6 +86,21 @@ def edit(rewriting: Rewriting, component: Component, operation: Edit) -> list[st
             freed = edit_operand(rewriting, node, site.operand, component, operation)
         remove_dead(rewriting.graph, freed, rewriting.values)
     return sorted(before - used(rewriting.graph))
+
+
+def removable(rewriting: Rewriting, freed: Sequence[str]) -> list[str]:
+    """Those of `freed` that nobody uses, once all edits are done; outermost first.
+
+    A module that is called needs its weights, whoever else reads them, and what code
+    outside of the block reads must stay where it is.
+    """
+    kept = [*used(rewriting.graph), *rewriting.seen.read]
+    found: list[str] = []
+    for path in sorted(freed):
+        if not any(_within(path, k) or _within(k, path) for k in kept):
+            if not any(_within(path, f) for f in found):
+                found.append(path)
+    return found
 
 
 def finish(rewriting: Rewriting, removed: Sequence[str]) -> RewrittenBlock:
@@ -124,12 +139,19 @@ def _survives(block: nn.Module, name: str) -> bool:
     return name in vars(block) or any(name in getattr(block, k) for k in kept)
 
 
+def _within(path: str, outer: str) -> bool:
+    return f"{path}.".startswith(f"{outer}.")
+
+
 def _remove(block: nn.Module, path: str) -> None:
     """Take out a module or parameter, and containers that it leaves empty."""
     above, _, name = path.rpartition(".")
-    owner = block.get_submodule(above)
+    try:
+        owner = block.get_submodule(above)
+    except AttributeError:  # went with another path, of which this is a part
+        return
     for held in (owner._modules, owner._parameters, owner._buffers):
         if name in held:
             del held[name]
-    if above and not list(owner.children()) and not list(owner.parameters()):
+    if above and not any((owner._modules, owner._parameters, owner._buffers)):
         _remove(block, above)

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection, export
 from torch.fx.passes.shape_prop import ShapeProp
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from surgery._random import preserved_rng
+from surgery.anatomy._recorder import preserved_buffers
 from surgery.anatomy._structure import tensors
 from surgery.anatomy._wrappers import unwrap
 from surgery.errors import BackendError
@@ -29,7 +31,9 @@ def export_graph(
     """The model's graph by `torch.export`, for any batch size where that is possible.
 
     Made from a copy, in the model's present mode and for the control flow that these
-    inputs take.
+    inputs take. Forward hooks of others are part of the model; operations in effect
+    are not. Where no graph for any batch size can be made, or it gives other values
+    than the model, it is for this one: then `range_constraints` of it is empty.
 
     Args:
         model: Any module.
@@ -37,25 +41,42 @@ def export_graph(
         kwargs: Keyword inputs.
 
     Raises:
-        BackendError: The model cannot be exported; says why.
+        BackendError: The model cannot be exported, or its graph gives something else;
+            says why.
     """
     inner = unwrap(model)
     given, named = tuple(args), dict(kwargs or {})
+    failed: BackendError | None = None
     for dynamic in (True, False):
-        shapes = _any_batch((given, named)) if dynamic else None
         try:
             with _quietly():
-                return export(
-                    twin(inner), given, named, dynamic_shapes=shapes, strict=False
+                # Copies: torch.export leaves marks on the tensors it is handed, by
+                # which a second export asks for any batch size again.
+                sample: Any = _copied((given, named))
+                shapes = _any_batch(sample) if dynamic else None
+                made = export(
+                    twin(inner, hooked=True),
+                    *sample,
+                    dynamic_shapes=shapes,
+                    strict=False,
                 )
+                same = _reproduces(made, inner, given, named)
         except Exception as error:  # of the exporter, or of the model's own code
-            if not dynamic:
-                raise BackendError(
-                    f"{type(inner).__name__} cannot be exported into a graph: "
-                    f"{type(error).__name__}: {_first_line(error)}; use "
-                    "backend='scoped', which needs no graph"
-                ) from error
-    raise AssertionError("one of the two returned or raised")
+            failed = BackendError(
+                f"{type(inner).__name__} cannot be exported into a graph: "
+                f"{type(error).__name__}: {_first_line(error)}; use "
+                "backend='scoped', which needs no graph"
+            )
+            failed.__cause__ = error
+            continue
+        if same:
+            return made
+        failed = BackendError(
+            f"the graph that torch.export makes of {type(inner).__name__} gives other "
+            "values than the model; use backend='scoped', which needs no graph"
+        )
+    assert failed is not None  # one of them returned or failed
+    raise failed
 
 
 def symbolic_graph(
@@ -81,13 +102,13 @@ def symbolic_graph(
     given, named = tuple(args), dict(kwargs or {})
     try:
         with _quietly():
-            copied = twin(inner)
+            copied = twin(inner, hooked=True)
             tracer = _Tracer()
             graph = tracer.trace(copied, _left_out(inner, given, named))
             made = fx.GraphModule(tracer.root, graph)
             fed = _fed(graph, inner, given, named)
             ShapeProp(made).propagate(*fed)  # which values are tensors
-            same = _alike(made(*fed), twin(inner)(*given, **named))
+            same = _alike(made(*fed), twin(inner, hooked=True)(*given, **named))
     except Exception as error:  # of the tracer, or of the model's own code
         raise BackendError(
             f"{type(inner).__name__} cannot be traced by torch.fx: "
@@ -159,6 +180,26 @@ def _any_batch(inputs: object) -> ShapesCollection | None:
         if x.shape[0] == found[0].shape[0]:
             shapes[x] = {0: Dim.DYNAMIC}
     return shapes
+
+
+def _reproduces(
+    made: ExportedProgram,
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> bool:
+    """Whether an exported graph gives what the model gives, with the same draws."""
+    outputs: list[list[Any]] = []
+    graph = made.module()
+    for run in (graph, twin(model, hooked=True)):
+        given, named = _copied((args, kwargs))
+        with preserved_rng(), preserved_buffers(graph):
+            outputs.append(tree_leaves(run(*given, **named)))
+    return _alike(*outputs)
+
+
+def _copied(inputs: tuple[Any, ...]) -> Any:
+    return tree_map_only(Tensor, torch.clone, inputs)
 
 
 def _alike(a: object, b: object) -> bool:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from surgery.anatomy import Component
+from surgery.anatomy import Component, record
 from surgery.errors import BackendError, OperationError, TargetError
 from tests.backends.cutting import assert_clean, cut, install, part
 
@@ -295,6 +295,26 @@ def test_a_function_that_returns_a_tuple_is_replaced_in_its_first_tensor() -> No
     model = Own(form)
     with cut(model, part("function", "", "max", 0)):
         assert torch.equal(model(X), model.a(X).argmax(1).float())
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_calls_that_return_tuples_are_counted_as_the_recorder_counts(
+    which: int,
+) -> None:
+    def form(m: Own, x: Tensor, cut_at: int | None = None) -> Tensor:
+        found = []
+        for k, piece in enumerate(m.a(x).split(1, 0)):
+            values = piece.topk(k + 1, 1)[0]
+            found.append(values * 0 if k == cut_at else values)
+        return torch.cat(found, 1)
+
+    model = Own(form)
+    recorded = {p.name: p for p in record(model, (X,)).parts}
+    assert f":topk#{which}" in recorded and ":topk#3" not in recorded
+    with cut(model, recorded[f":topk#{which}"]) as edit:
+        assert torch.equal(model(X), form(model, X, cut_at=which))
+    assert edit.fired == 1
+    assert torch.equal(model(X), form(model, X))
 
 
 def plus_a(m: Own, x: Tensor) -> Any:
