@@ -27,6 +27,7 @@ class Call:
         inputs: What went into the module, if an action may want it.
         brings_mode: Whether the function mode came with this call, and goes with it.
         beneath: The modes that were on then.
+        compiler: What goes on compiling once the call has ended.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Call:
         self.inputs: Inputs = NO_INPUTS
         self.brings_mode = False
         self.beneath: Sequence[TorchFunctionMode] = ()
+        self.compiler: Any = None
         self.with_grad = torch.is_grad_enabled()
         self.counts: dict[str, int] = {}
         self.taps: dict[str, list[SiteTap]] = {}

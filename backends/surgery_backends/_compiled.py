@@ -16,6 +16,7 @@ from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 
 
@@ -57,6 +58,29 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
                 module.__dict__["forward"] = mark.shadowed
 
     return unmark
+
+
+def pause_compiler() -> Any:
+    """Let what follows on this thread run as it is, and not be compiled.
+
+    Returns:
+        What `resume_compiler` takes.
+    """
+    dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is None:
+        return None
+    dynamo.skip_code(_without_compiler.__code__)  # else it would be compiled itself
+    return _without_compiler()
+
+
+def _without_compiler() -> Any:
+    return torch._C._dynamo.eval_frame.set_eval_frame(None)  # pyright: ignore
+
+
+def resume_compiler(paused: Any) -> None:
+    """Let what follows be compiled again, if it was before."""
+    if paused is not None:
+        torch._C._dynamo.eval_frame.set_eval_frame(paused)  # pyright: ignore
 
 
 def _unmarked_replica(module: nn.Module) -> nn.Module:

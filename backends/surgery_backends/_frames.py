@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from surgery.anatomy import function_name, mapped
 from surgery_backends._calls import Call, run_recognised
+from surgery_backends._compiled import pause_compiler, resume_compiler
 from surgery_backends._generated import called_by_graph
 from surgery_backends._lazy import LazyTap
 from surgery_backends._taps import SiteTap
@@ -82,6 +83,9 @@ class Frame:
             with outside():
                 call.inputs = mapped(args, torch.clone), mapped(kwargs, torch.clone)
         stack.append(call)
+        if not tracing:
+            # Hooks that ran outside of compiled code would not be seen inside of it.
+            call.compiler = pause_compiler()
         if call.recognition is not None:
             _THREAD.tracked.append(call)
         if not tracing:
@@ -103,9 +107,11 @@ class Frame:
         if call is not None and call.brings_mode:
             _MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if not torch.compiler.is_compiling():
+            if call is not None:
+                resume_compiler(call.compiler)
             _leave(output)
         if call is not None and call.recognition is not None:
-            _THREAD.tracked.remove(call)
+            _THREAD.tracked[:] = [c for c in _THREAD.tracked if c is not call]
             if output is not None:
                 call.recognition.finish()
 
