@@ -12,6 +12,7 @@ from surgery._random import derive, seed_all
 from surgery.data import fresh, slice_batch
 from surgery.engine._steps import Step
 from surgery.engine._swept import words
+from surgery.ops import sweeping
 
 
 @dataclass
@@ -47,7 +48,8 @@ class Runner:
     def forward(self, batch: Any, number: int) -> tuple[Any, Any]:
         """Outputs and labels of the model as it is now."""
         seed_all(derive(self._seed, "batch", number))
-        return self._step(self.model, fresh(batch))
+        with sweeping(number):
+            return self._step(self.model, fresh(batch))
 
     def causes(self, batch: Any, size: int, number: int) -> dict[int, str]:
         """Which samples of a batch raise when they run alone, and what."""

@@ -96,7 +96,6 @@ class Sweep:
                         break
         finally:
             stop()
-            self.clock.fixed = None
             self.runner.put_back()
         return swept
 
@@ -104,7 +103,6 @@ class Sweep:
         batch = to_device(batch, self.device)
         start, size = sum(swept.batch_sizes), batch_length(batch)
         swept.batch_sizes.append(size)
-        self.clock.fixed = number
         base = self._baseline(batch, list(range(start, start + size)), number)
         swept.failures += base.failures
         advance(1)

@@ -12,6 +12,7 @@ from surgery.ops._base import AbstractStatistic as AbstractStatistic
 from surgery.ops._base import Firing as Firing
 from surgery.ops._base import Replacement as Replacement
 from surgery.ops._clock import Clock as Clock
+from surgery.ops._clock import sweeping as sweeping
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
 from surgery.ops._freeze import freeze_component as freeze_component

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -12,6 +13,19 @@ from torch import nn
 
 from surgery.anatomy import is_recording, tensors
 from surgery.ops._proof import Tally
+
+
+_SWEPT: ContextVar[int | None] = ContextVar("number of the batch swept", default=None)
+
+
+@contextmanager
+def sweeping(number: int) -> Generator[None]:
+    """Let every operation draw alike in this block, whenever it was put in effect."""
+    token = _SWEPT.set(number)
+    try:
+        yield
+    finally:
+        _SWEPT.reset(token)
 
 
 class _Running:
@@ -36,7 +50,6 @@ class Clock:
 
     def __init__(self) -> None:
         self.forwards = Tally()
-        self.fixed: int | None = None
         self._local = threading.local()
         self._traced = _Running()
         self._root_is_traced = False
@@ -102,7 +115,8 @@ class Clock:
 
     def now(self) -> int:
         """A number for the running forward; the same for every variant of a sweep."""
-        return int(self.forwards) if self.fixed is None else self.fixed
+        swept = _SWEPT.get()
+        return int(self.forwards) if swept is None else swept
 
     def restart(self) -> None:
         """Count forwards from the beginning."""

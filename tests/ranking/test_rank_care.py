@@ -262,3 +262,21 @@ def test_a_mean_over_data_that_is_not_finite_is_refused(data: Pair) -> None:
         model.part.weight[0, 0] = torch.nan
     with pytest.raises(DataError, match="not finite"):
         surgery.ablate(model, "part", "mean", data=data)
+
+
+def test_a_random_operation_in_effect_already_draws_alike_for_every_variant() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 3)
+            self.dead = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.a(x) + 0 * self.dead(x)
+            return out
+
+    torch.manual_seed(0)
+    model, data = Model().eval(), (torch.randn(64, 4), torch.randint(3, (64,)))
+    with surgery.ablate(model, "a", surgery.ops.Noise(2.0)):
+        (row,) = surgery.rank(model, data, "dead", metric="cross_entropy")
+    assert (row.delta, row.effect) == (0, "local")
