@@ -103,18 +103,32 @@ class Ablation:
 
     def _require_effect(self, when: str) -> None:
         never = self._variant.never_fired()
-        idle = [str(component) for component in never]
-        if idle:
-            parts = any(c.kind not in ("module", "input") for c in never)
-            hint = "; with inputs=x a part that is not there is told at once"
+        if never:
+            names = ", ".join(str(component) for component in never[:5])
             raise NoEffectError(
-                f"{when}, but mode={self._variant.mode!r} never took part at "
-                f"{', '.join(idle[:5])}{' ...' if len(idle) > 5 else ''}: the forward "
-                "never called it, or called .forward() directly or compiled code. "
-                "surgery.components(model, x) lists what is called; to operate on a "
-                "module that is bypassed, target its parameters or its parent"
-                f"{hint if parts else ''}"
+                f"{when}, but mode={self._variant.mode!r} never took part at {names}"
+                f"{' ...' if len(never) > 5 else ''}: {_why_idle(never[0])}"
             )
+
+
+def _why_idle(component: Component) -> str:
+    if component.facts is not None:
+        return (
+            "it ran in the forward that was recorded, but these inputs take another "
+            "path through the model, or compiled code ran; pass an example of theirs "
+            "to inputs="
+        )
+    if component.kind not in ("module", "input", "channel"):
+        return (
+            f"nothing like it ran in the own code of {component.path or 'the model'!r}; "
+            "pass an example to inputs= to be told what there is, or see "
+            "surgery.components(model, x)"
+        )
+    return (
+        "the forward never called it, or called .forward() directly or compiled code. "
+        "surgery.components(model, x) lists what is called; to operate on a module "
+        "that is bypassed, target its parameters or its parent"
+    )
 
 
 def ablate(
