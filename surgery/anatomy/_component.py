@@ -52,11 +52,20 @@ class Facts:
 
 @dataclass(frozen=True)
 class Slice:
-    """A range of one axis of what it is a part of, `first` to `last` inclusive."""
+    """A range of one axis of what it is a part of, `first` to `last` inclusive.
+
+    Attributes:
+        axis: What the axis holds.
+        first: Where the range begins.
+        last: Its last member.
+        of: For a model input, the field that it is a part of, as a recorded forward
+            told (`None`: the first in the order of the forward's signature).
+    """
 
     axis: Axis
     first: int
     last: int
+    of: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -92,17 +101,22 @@ class Place:
     Attributes:
         sites: Where it is acted on.
         modules: The modules that compute it (for a branch or a projected skip).
+        parameters: The parameters beside those modules' own that go into it directly.
         projected: For a skip, or for the branch beside it, whether the skip is computed
             from the block's input and not that input itself.
         constant: For an operand, whether no data is in it: a parameter, a mask, a bias.
         listed: Whether a list of all components shows it.
+        code: The classes of the modules whose own code that is, as they were recorded:
+            in a module of another class the sites may be something else.
     """
 
     sites: tuple[Site, ...]
     modules: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
     projected: bool = False
     constant: bool = False
     listed: bool = True
+    code: tuple[type, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

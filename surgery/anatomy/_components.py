@@ -13,7 +13,7 @@ from surgery.anatomy._channels import output_channels
 from surgery.anatomy._component import Component, Facts, Kind, Slice
 from surgery.anatomy._record import Record
 from surgery.anatomy._recorder import record
-from surgery.anatomy._spelling import canonical
+from surgery.anatomy._spelling import canonical, owner
 from surgery.anatomy._wrappers import unwrap
 from surgery.errors import TargetError
 from surgery.report import Column, Table, render, to_pandas
@@ -146,7 +146,7 @@ def _channels(path: str, module: nn.Module, facts: Facts) -> list[Component]:
     facts = replace(facts, parameters=0, macs=0, identity="no", note="")
     return [
         Component(
-            f"{path}:channel#{number}",
+            f"{owner(path, facts.type)}:channel#{number}",
             "channel",
             path,
             slice=Slice("channel", number, number),

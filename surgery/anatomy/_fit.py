@@ -37,8 +37,9 @@ class Look:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, x: Tensor) -> Look:
-        return cls(x.shape, x.dtype)
+    def of(cls, x: Tensor) -> Look | None:
+        """`None` for a nested tensor, which has no one shape."""
+        return None if x.is_nested else cls(x.shape, x.dtype)
 
 
 def find_main_look(looks: Sequence[Look]) -> Look | None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from weakref import ref
 
-from torch import Tensor, nn
+from torch import Tensor, UntypedStorage, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from surgery.anatomy._frame import Frame
 
@@ -46,7 +47,11 @@ class Flow:
         weight: Whether it is computed from parameters alone.
         activated: Whether a nonlinearity is the last that was computed.
         normaliser: Whether it is the size of something, as normalising code uses.
+        normalised: The call in whose own code it was last multiplied or divided by the
+            size of something, as a norm does; `None` where that was not the last step.
         softened: Whether it is computed from a softmax, with nothing joined since.
+        made_of: Identities of the parameters that it is, or is computed from, where no
+            data of the inputs is in it.
         tag: Which attention heads its values came from.
     """
 
@@ -57,7 +62,9 @@ class Flow:
     weight: bool = False
     activated: bool = False
     normaliser: bool = False
+    normalised: Frame | None = None
     softened: bool = False
+    made_of: frozenset[int] = frozenset()
     tag: HeadTag | None = None
 
     @property
@@ -66,7 +73,6 @@ class Flow:
 
 
 UNKNOWN: Final = Flow()
-_PARAMETER: Final = Flow(parameter=True, weight=True)
 
 
 class _Key(ref[Tensor]):
@@ -79,14 +85,18 @@ class Flows:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[_Key, Flow]] = {}
+        # What was last written into memory whose tensors do not tell of their base.
+        self._written: dict[int, tuple[StorageWeakRef, Flow]] = {}
 
     def of(self, tensor: Tensor) -> Flow:
         if isinstance(tensor, nn.Parameter):
-            return _PARAMETER
+            made_of = frozenset((id(tensor),))
+            return Flow(parameter=True, weight=True, made_of=made_of)
         entry = self._known.get(id(tensor))
-        if entry is None or entry[0]() is not tensor:
-            return UNKNOWN
-        return entry[1]
+        flow = UNKNOWN if entry is None or entry[0]() is not tensor else entry[1]
+        if self._written and tensor.is_inference():
+            return self._with_written(tensor, flow)
+        return flow
 
     def note(self, tensor: Tensor, flow: Flow) -> None:
         if isinstance(tensor, nn.Parameter):
@@ -101,14 +111,44 @@ class Flows:
         key.key = id(tensor)
         self._known[id(tensor)] = key, flow
 
+    def note_written(self, tensor: Tensor, flow: Flow) -> None:
+        """A tensor, perhaps a view, was changed in inference mode.
+
+        There a view does not know what it is a view of. What fills the same memory
+        is it.
+        """
+        storage = _storage(tensor)
+        if storage is None:
+            return
+        # The reference keeps the memory's identity from being given to another.
+        self._written[storage._cdata] = StorageWeakRef(storage), flow
+
+    def _with_written(self, tensor: Tensor, flow: Flow) -> Flow:
+        storage = _storage(tensor)
+        if storage is None:
+            return flow
+        _, last = self._written.get(storage._cdata, (None, UNKNOWN))
+        whole = tensor.numel() * tensor.element_size() == storage.nbytes()
+        if not whole or last.node <= flow.node:
+            return flow
+        return Flow(flow.ancestors | last.ancestors, last.node, last.node)
+
     def clear(self) -> None:
         self._known.clear()
+        self._written.clear()
 
     def _forget(self, key: ref[Tensor]) -> None:
         assert isinstance(key, _Key)
         entry = self._known.get(key.key)
         if entry is not None and entry[0] is key:
             del self._known[key.key]
+
+
+def _storage(tensor: Tensor) -> UntypedStorage | None:
+    try:
+        return tensor.untyped_storage()
+    except RuntimeError:  # it has none, as a sparse one
+        return None
 
 
 @dataclass
@@ -124,6 +164,8 @@ class Nodes:
         joins: Bits of nodes that bring together what was computed apart.
         activations: Bits of nodes that a nonlinearity gave.
         parametric: Bits of nodes that parameters went into.
+        sources: Bits of nodes that are inputs of the outermost module.
+        made_of: For nodes that parameters went into, the identities of these.
     """
 
     frames: list[Frame] = field(default_factory=list[Frame])
@@ -136,6 +178,10 @@ class Nodes:
     joins: int = 0
     activations: int = 0
     parametric: int = 0
+    sources: int = 0
+    made_of: dict[int, frozenset[int]] = field(
+        default_factory=dict[int, frozenset[int]]
+    )
 
     def add(self, frame: Frame, depth: int) -> int:
         self.frames.append(frame)

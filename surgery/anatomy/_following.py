@@ -19,6 +19,7 @@ from surgery.anatomy._function_kinds import (
     KEEPING,
     MIXING,
     MOVING,
+    NORMALISED,
     NORMALISING,
     OVERWRITING,
     PRODUCTS,
@@ -30,7 +31,7 @@ from surgery.anatomy._function_kinds import (
     VIEWING,
 )
 from surgery.anatomy._functions import function_name, is_in_place
-from surgery.anatomy._head_tags import moved, tag_of
+from surgery.anatomy._head_tags import lies_by_head, moved, same_heads, tag_of
 from surgery.anatomy._structure import tensors
 
 _ONE_PART: Final = frozenset({"getitem", "select", "narrow"})
@@ -96,6 +97,7 @@ class Step:
         self.tensors = used(name, args, kwargs)
         self.flows = [flows.of(x) for x in self.tensors]
         self.in_place = is_in_place(func)
+        self.sizes = name in NORMALISING or (name == "pow" and _is_root(args, kwargs))
         if self.in_place and name in OVERWRITING:
             self.flows = [UNKNOWN for _ in self.flows]
         self.versions = {id(x): version(x) for x in self.tensors}
@@ -106,6 +108,10 @@ class Step:
     ) -> None:
         """Note the flow of what came out, and of what was changed in place."""
         live = list({flow.node: flow for flow in self.flows if flow.live}.values())
+        flags = any(
+            flow.live and x.dtype == torch.bool
+            for x, flow in zip(self.tensors, self.flows, strict=True)
+        )
         results = list(flat(output))
         if self.in_place and self.args and isinstance(self.args[0], Tensor):
             results = [self.args[0], *(x for x in results if x is not self.args[0])]
@@ -118,14 +124,18 @@ class Step:
             same = id(x) in self.versions
             if same and not self._changed(x):
                 continue
-            if not carries(x):
+            if not carries(x) and not (flags and self.name in MOVING):
                 self._known.note(x, UNKNOWN)
                 continue
             tag = tags[position] if position < len(tags) else None
-            flow = self._next(live, nodes, frame, weighted, tag, x.shape)
+            flow = self._next(live, nodes, frame, weighted, tag, x)
             self._known.note(x, flow)
-            if same and (base := x._base) is not None:
+            if not same:
+                continue
+            if (base := x._base) is not None:
                 self._into_base(base, flow, nodes, frame)
+            elif x.is_inference():
+                self._known.note_written(x, flow)
 
     def _changed(self, x: Tensor) -> bool:
         if self.in_place and self.args and x is self.args[0]:
@@ -135,12 +145,15 @@ class Step:
 
     def _without_data(self, results: Sequence[Tensor]) -> None:
         weight = any(flow.weight for flow in self.flows)
+        made_of = self._parameters()
         view = self.name in VIEWING and bool(self.flows) and self.flows[0].parameter
         for x in results:
             if id(x) not in self.versions or self.in_place:
-                self._known.note(
-                    x, Flow(weight=True, parameter=view) if weight else UNKNOWN
-                )
+                made = Flow(weight=True, parameter=view, made_of=made_of)
+                self._known.note(x, made if weight else UNKNOWN)
+
+    def _parameters(self) -> frozenset[int]:
+        return frozenset[int]().union(*(flow.made_of for flow in self.flows))
 
     def _next(
         self,
@@ -149,7 +162,7 @@ class Step:
         frame: Frame,
         weighted: bool,
         tag: HeadTag | None,
-        shape: torch.Size,
+        result: Tensor,
     ) -> Flow:
         name, first = self.name, live[0]
         alone = len(live) == 1
@@ -173,23 +186,33 @@ class Step:
                 ancestors |= 1 << origin
         if any(flow.weight for flow in self.flows):
             nodes.parametric |= 1 << node
+            nodes.made_of[node] = self._parameters()
         passing = alone and (name in MOVING or name in SCALING)
         return Flow(
             ancestors,
             node,
             origin,
             activated=name in ACTIVATING or (passing and first.activated),
-            normaliser=name in NORMALISING or (passing and first.normaliser),
+            normaliser=self.sizes or (passing and first.normaliser),
+            normalised=frame
+            if name in NORMALISED or (name in ("mul", "div") and self._normalises())
+            else first.normalised
+            if alone and name in MOVING
+            else None,
             softened=name in SOFTENING
             or (alone and first.softened)
-            or (name in ATTENDING and self._attending(shape)),
+            or (name in ATTENDING and self._attending(result)),
             tag=tag,
         )
 
-    def _attending(self, shape: torch.Size) -> bool:
+    def _normalises(self) -> bool:
+        """Whether exactly one of a product's sides is the size of something."""
+        return sum(flow.normaliser for flow in self.flows) == 1 and len(self.flows) == 2
+
+    def _attending(self, result: Tensor) -> bool:
         """Whether the result is attention weights, changed in value only."""
         return any(
-            flow.softened and x.shape == shape
+            flow.softened and x.shape == result.shape
             for x, flow in zip(self.tensors, self.flows, strict=True)
         )
 
@@ -228,7 +251,31 @@ class Step:
             return moved(tagged, self.func, self.args, self.kwargs)
         if self.name not in KEEPING or results[0].shape != first.guesses[0].shape:
             return ()
-        return (first,)
+        return (first,) if self._stay(tagged, first, frame) else ()
+
+    def _stay(
+        self, tagged: Mapping[int, HeadTag], first: HeadTag, frame: Frame
+    ) -> bool:
+        """Whether what else goes in leaves the values those of the heads.
+
+        A multiplier does. What is added must be the same heads', or lie head by head
+        beside them while the owner still holds them apart.
+        """
+        for x, flow in zip(self.tensors, self.flows, strict=True):
+            tag = tagged.get(id(x))
+            if tag is not None:
+                if not same_heads(tag, first):
+                    return False
+            elif flow.live and self.name not in ("mul", "div"):
+                if frame.path != first.owner or not lies_by_head(x, first):
+                    return False
+        return True
+
+
+def _is_root(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether a power is a root, or divides."""
+    exponent = args[1] if len(args) > 1 else (kwargs or {}).get("exponent")
+    return isinstance(exponent, int | float) and exponent < 1
 
 
 def _apart(live: Sequence[Flow]) -> bool:

@@ -21,6 +21,7 @@ class Frame:
         counts: How often its own code called each function so far.
         residuals: How many residual adds its own code did so far.
         gates: Likewise gates.
+        own: Whether its own code runs now, and not a hook.
     """
 
     module: nn.Module
@@ -32,6 +33,7 @@ class Frame:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     residuals: int = 0
     gates: int = 0
+    own: bool = True
 
     def child_towards(self, inner: Frame) -> Frame | None:
         """The call that this one's code made and that `inner` belongs to, if any."""

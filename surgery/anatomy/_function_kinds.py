@@ -112,6 +112,11 @@ NORMALISING: Final = _names(
 )
 """Gives the size of something, which one divides or multiplies by to normalise it."""
 
+NORMALISED: Final = _names(
+    "layer_norm rms_norm group_norm batch_norm instance_norm normalize"
+)
+"""Divides by the size of something."""
+
 SOFTENING: Final = _names("softmax gumbel_softmax _softmax")
 """Gives weights that sum to one, as attention does."""
 

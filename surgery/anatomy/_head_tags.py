@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from surgery.anatomy._flow import HeadTag
@@ -32,15 +32,16 @@ _COPYING: Final[Mapping[str, Callable[..., Any]]] = {
 _NOT_A_HEAD: Final = -1
 
 
-def head_count(frame: Frame | None) -> int | None:
-    """How many heads the running module, or one that called it, says it has."""
-    while frame is not None:
-        for holder in (frame.module, getattr(frame.module, "config", None)):
-            for name in _COUNTS:
-                count = getattr(holder, name, None)
-                if type(count) is int and count > 0:
-                    return count
-        frame = frame.parent
+def head_count(module: nn.Module) -> int | None:
+    """How many heads a module, or its own configuration, says it has.
+
+    Not those that called it: what they count may be another thing's heads.
+    """
+    for holder in (module, getattr(module, "config", None)):
+        for name in _COUNTS:
+            count = getattr(holder, name, None)
+            if type(count) is int and count > 0:
+                return count
     return None
 
 
@@ -52,7 +53,7 @@ def tag_of(output: Tensor, frame: Frame, anywhere: bool) -> HeadTag | None:
         frame: The call whose own code computed it.
         anywhere: Whether the heads may lie along any axis but the last.
     """
-    heads = head_count(frame)
+    heads = head_count(frame.module)
     if heads is None or output.ndim < 3 or _valueless(output):
         return None
     shape, numbers = output.shape, torch.arange(heads, dtype=torch.int16)
@@ -70,6 +71,30 @@ def tag_of(output: Tensor, frame: Frame, anywhere: bool) -> HeadTag | None:
         guesses.append(_along(numbers.repeat(batch), 0, output))
         guesses.append(_along(numbers.repeat_interleave(batch), 0, output))
     return HeadTag(frame.path, heads, tuple(guesses)) if guesses else None
+
+
+def same_heads(first: HeadTag, second: HeadTag) -> bool:
+    """Whether two tensors' values came from the same heads of the same attention."""
+    if (first.owner, first.heads) != (second.owner, second.heads):
+        return False
+    pairs = zip(first.guesses, second.guesses, strict=False)
+    return len(first.guesses) == len(second.guesses) and all(
+        a is b or torch.equal(a, b) for a, b in pairs
+    )
+
+
+def lies_by_head(x: Tensor, tag: HeadTag) -> bool:
+    """Whether heads are an axis of their own, in `x` as in what is tagged."""
+    shape = tag.guesses[0].shape
+    return x.shape == shape and any(
+        _is_own_axis(guess, axis, tag.heads)
+        for guess in tag.guesses
+        for axis in range(len(shape) - 1)
+    )
+
+
+def _is_own_axis(guess: Tensor, axis: int, heads: int) -> bool:
+    return guess.shape[axis] == heads and _constant(guess, axis) == [*range(heads)]
 
 
 def _valueless(x: Tensor) -> bool:

@@ -41,6 +41,7 @@ class Entry:
     constant: bool = False
     calls: int = 0
     modules: dict[str, None] = field(default_factory=dict[str, None])
+    parameters: dict[int, None] = field(default_factory=dict[int, None])
     notes: dict[str, None] = field(default_factory=dict[str, None])
     calls_at: dict[Site, set[int]] = field(default_factory=dict[Site, set[int]])
 
@@ -52,14 +53,15 @@ class Call:
     Attributes:
         seen: What it is.
         in_place: Whether it changes its first operand.
-        given: How its operands look; `None` for what is no tensor.
+        given: How its operands look; `None` for what is no tensor, or one that does
+            not tell its shape.
         inputs: Likewise of what went into the module whose own code it is.
     """
 
     seen: Sighting
     in_place: bool
     given: Sequence[Look | None]
-    inputs: Sequence[Look]
+    inputs: Sequence[Look | None]
 
 
 class Ledger:
@@ -94,22 +96,22 @@ class Ledger:
         if result is None:
             return
         out = Look.of(result)
+        shape = None if out is None else tuple(out.shape)
         key = Key(seen.path, "function", seen.function, seen.index)
         if seen.function in JOINS or seen.function in LISTS:
-            key = self._join(call, out)
+            key = self._join(call, shape)
         else:
             entry = self._entry(key, call, None)
             if entry.calls == 1:
                 into = [x for x in call.given if x is not None]
                 entry.listed = live and seen.function not in CONVERTING
                 entry.input_shape = tuple(into[0].shape) if into else None
-                entry.output_shape = tuple(out.shape)
-                fit = find_fit(into, out)
-                entry.identity = "no" if fit is None else fit.adapter
+                entry.output_shape = shape
+                entry.identity = _identity(into, out)
         self._latest[seen.path, seen.call] = key, id(result)
         self._heads(call)
 
-    def _join(self, call: Call, out: Look) -> Key:
+    def _join(self, call: Call, shape: Shape | None) -> Key:
         seen = call.seen
         kind: Kind = {"add": "add", "mul": "mul", "cat": "cat"}.get(  # type: ignore[assignment]
             seen.function, "stack"
@@ -126,16 +128,14 @@ class Ledger:
             key = Key(seen.path, kind, seen.function, seen.index, position)
             entry = self._operand(key, call, position)
             given = call.given[position]
-            entry.listed = (
-                plain and known and given is not None and 0 not in given.shape
-            )
+            entry.listed = plain and known and (given is None or 0 not in given.shape)
             entry.constant = not live
             if not live:
                 entry.notes["const operand"] = None
         key = Key(seen.path, kind, seen.function, seen.index)
         entry = self._entry(key, call, None)
         entry.listed = False
-        entry.input_shape = entry.output_shape = tuple(out.shape)
+        entry.input_shape = entry.output_shape = shape
         return key
 
     def _residual(self, call: Call, residual: Residual) -> None:
@@ -146,14 +146,15 @@ class Ledger:
             entry = self._operand(key, call, position)
             ran = residual.skip_modules if is_skip else residual.branch_modules
             entry.modules |= dict.fromkeys(ran)
+            into = residual.skip_parameters if is_skip else residual.branch_parameters
+            entry.parameters |= dict.fromkeys(into)
             entry.projected = residual.projected  # of a branch: the skip beside it
             if is_skip and residual.projected:
                 entry.notes["projected"] = None
             if entry.calls == 1 and (residual.projected or not is_skip):
                 operand = skip if is_skip else branch
-                assert operand is not None and skip is not None
-                fit = find_fit(call.inputs if residual.projected else [skip], operand)
-                entry.identity = "no" if fit is None else fit.adapter
+                inputs = call.inputs if residual.projected else [skip]
+                entry.identity = _identity(inputs, operand)
 
     def _operand(self, key: Key, call: Call, position: int) -> Entry:
         entry = self._entry(key, call, position)
@@ -191,3 +192,9 @@ class Ledger:
         entry.calls += 1
         entry.calls_at.setdefault(site, set()).add(seen.call)
         return entry
+
+
+def _identity(inputs: Sequence[Look | None], output: Look | None) -> str:
+    known = [x for x in inputs if x is not None]
+    fit = None if output is None else find_fit(known, output)
+    return "no" if fit is None else fit.adapter

@@ -8,24 +8,34 @@ from dataclasses import replace
 
 from surgery.anatomy._component import Component, Facts, Place, Site, Slice
 from surgery.anatomy._ledger import Entry, Key, Ledger
-from surgery.anatomy._spelling import canonical, is_plain
+from surgery.anatomy._spelling import canonical, is_plain, owner
 
 _ORDINAL = ("skip", "branch", "gate")
 """Kinds that are counted apart from the function they are found in."""
 
 
-def parts_of(ledger: Ledger, facts: Mapping[str, Facts]) -> tuple[Component, ...]:
+def parts_of(
+    ledger: Ledger, facts: Mapping[str, Facts], parameters: Mapping[int, str]
+) -> tuple[Component, ...]:
     """Everything in the ledger that a target can name.
 
     Args:
         ledger: What ran.
         facts: Facts of every module, by path.
+        parameters: Names of the parameters, by identity.
     """
     several = Counter(
         (key.owner, key.kind) for key in ledger.entries if key.kind in _ORDINAL
     )
     return tuple(
-        _part(key, entry, ledger, facts, lone=several[key.owner, key.kind] == 1)
+        _part(
+            key,
+            entry,
+            ledger,
+            facts,
+            parameters,
+            lone=several[key.owner, key.kind] == 1,
+        )
         for key, entry in ledger.entries.items()
         if _nameable(key.owner)
     )
@@ -36,11 +46,19 @@ def _nameable(path: str) -> bool:
 
 
 def _part(
-    key: Key, entry: Entry, ledger: Ledger, facts: Mapping[str, Facts], lone: bool
+    key: Key,
+    entry: Entry,
+    ledger: Ledger,
+    facts: Mapping[str, Facts],
+    parameters: Mapping[int, str],
+    lone: bool,
 ) -> Component:
     modules = tuple(path for path in entry.modules if path in facts)
+    inside = tuple(f"{path}." for path in modules)
+    used = (parameters[x] for x in entry.parameters if x in parameters)
+    direct = tuple(name for name in used if not name.startswith(inside))
     return Component(
-        name=f"{key.owner}:{_spelled(key, lone)}",
+        name=f"{owner(key.owner, facts[key.owner].type)}:{_spelled(key, lone)}",
         kind=key.kind,
         path=key.owner,
         part=key.function if key.kind == "function" else None,
@@ -50,6 +68,7 @@ def _part(
         place=Place(
             _sites(entry, ledger),
             modules,
+            direct,
             projected=entry.projected,
             constant=entry.constant,
             listed=entry.listed,

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from surgery._random import preserved_rng
+from surgery.anatomy._fit import Look
 from surgery.anatomy._record import Record
 from surgery.anatomy._recording import recording
 from surgery.anatomy._structure import tensors
@@ -38,15 +40,22 @@ def record(
     """
     inner = unwrap(model)
     given = dict(kwargs or {})
-    try:
-        return record_run(inner, lambda: inner(*args, **given))
-    except Exception as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in tensors((args, given)))
-        raise DataError(
-            f"{type(inner).__name__} could not run on the given inputs (tensors of "
-            f"shape {shapes or 'none'}): {type(error).__name__}: {error}. Pass "
-            "what the model's forward takes, e.g. inputs=(x,) or kwargs={...}."
-        ) from error
+
+    def run() -> None:
+        try:
+            inner(*args, **given)
+        except Exception as error:
+            looks = (Look.of(x) for x in tensors((args, given)))
+            shapes = ", ".join(
+                "nested" if x is None else str(tuple(x.shape)) for x in looks
+            )
+            raise DataError(
+                f"{type(inner).__name__} could not run on the given inputs (tensors of "
+                f"shape {shapes or 'none'}): {type(error).__name__}: {error}. Pass "
+                "what the model's forward takes, e.g. inputs=(x,) or kwargs={...}."
+            ) from error
+
+    return record_run(inner, run)
 
 
 def record_run(model: nn.Module, run: Callable[[], object]) -> Record:
@@ -79,14 +88,27 @@ def record_run(model: nn.Module, run: Callable[[], object]) -> Record:
 @contextmanager
 def preserved_buffers(model: nn.Module) -> Generator[None]:
     """Give a model's buffers back as they were, bit for bit."""
-    saved = [(b, b.detach().clone()) for b in model.buffers()]
-    owned = [(m, dict(m._buffers)) for m in model.modules() if not is_scripted(m)]
-    try:
+    with ExitStack() as stack:  # each is put back, whatever befalls another
+        for module in model.modules():
+            if not is_scripted(module):
+                stack.callback(_register, module, dict(module._buffers))
+        for buffer in model.buffers():
+            if not is_lazy(buffer):
+                stack.callback(_restore, buffer, buffer.detach().clone())
         yield
-    finally:
-        for buffer, value in saved:
-            if not buffer.is_meta and not torch.equal(buffer, value):
-                buffer.copy_(value)
-        for module, buffers in owned:  # also what a forward registered or rebound
-            module._buffers.clear()
-            module._buffers.update(buffers)
+
+
+def _register(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
+    module._buffers.clear()  # also what a forward registered or rebound
+    module._buffers.update(buffers)
+
+
+def _restore(buffer: Tensor, value: Tensor) -> None:
+    try:
+        same = buffer.is_meta or torch.equal(buffer, value)
+    except RuntimeError:  # a layout that cannot be compared, as a sparse one
+        same = False
+    if buffer.shape != value.shape:
+        buffer.data = value
+    elif not same:
+        buffer.copy_(value)

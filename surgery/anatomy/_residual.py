@@ -73,3 +73,13 @@ def modules_of(nodes_of_side: int, nodes: Nodes, owner: Frame) -> tuple[str, ...
             if called is not None:
                 paths[called.path] = None
     return tuple(paths)
+
+
+def parameters_of(nodes_of_side: int, nodes: Nodes, owner: Frame) -> tuple[int, ...]:
+    """Identities of the parameters that code inside `owner` used for these nodes."""
+    found: dict[int, None] = {}
+    for node in bits(nodes_of_side & nodes.parametric):
+        frame = nodes.frames[node]
+        if frame is owner or owner.child_towards(frame) is not None:
+            found |= dict.fromkeys(sorted(nodes.made_of[node]))
+    return tuple(found)

@@ -17,6 +17,9 @@ class Residual:
         skip_modules: Paths of the outermost modules inside the owner that ran between
             the fork and the skip operand, and only there.
         branch_modules: Likewise for the branch.
+        skip_parameters: Identities of the parameters that code inside the owner used
+            there.
+        branch_parameters: Likewise for the branch.
     """
 
     ordinal: int
@@ -25,6 +28,8 @@ class Residual:
     projected: bool
     skip_modules: tuple[str, ...] = ()
     branch_modules: tuple[str, ...] = ()
+    skip_parameters: tuple[int, ...] = ()
+    branch_parameters: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,16 @@ def canonical(path: str) -> str:
     return f"re:{text}"
 
 
+def owner(path: str, kind: str) -> str:
+    """What stands before a suffix: `re:` would begin a regular expression.
+
+    Args:
+        path: A plain path.
+        kind: The class name of the module there.
+    """
+    return f"re[{kind}]" if path == "re" else path
+
+
 def is_plain(path: str) -> bool:
     """Whether a path stands for itself: no empty segment, nothing of the grammar."""
     return all(path.split(".")) and not any(c in SPECIAL or c.isspace() for c in path)

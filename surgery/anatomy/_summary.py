@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from surgery.anatomy._component import Facts
+from surgery.anatomy._component import Component, Facts, Place
 from surgery.anatomy._parts import parts_of
 from surgery.anatomy._record import InputField, Record
 from surgery.anatomy._structure import tensors
@@ -37,7 +38,7 @@ def summary(
     inputs = tuple(
         InputField(
             name,
-            tuple(found[0].shape),
+            () if found[0].is_nested else tuple(found[0].shape),
             str(found[0].dtype).removeprefix("torch."),
             nested=not isinstance(x, Tensor),
         )
@@ -45,14 +46,24 @@ def summary(
         if (found := tensors(x))
     )
     first = next(iter(tensors(fields)), None)
+    parameters = {id(p): name for name, p in model.named_parameters()}
     return Record(
         facts=facts,
         order=tuple(names[module] for module in watch.order),
         bypassed=frozenset(names[module] for module in bypassed),
         inputs=inputs,
-        batch_size=0 if first is None or first.ndim == 0 else first.shape[0],
-        parts=parts_of(watch.ledger, facts),
+        batch_size=0 if first is None or first.ndim == 0 else first.size(0),
+        parts=tuple(
+            _with_code(part, model)
+            for part in parts_of(watch.ledger, facts, parameters)
+        ),
     )
+
+
+def _with_code(part: Component, model: nn.Module) -> Component:
+    place = part.place or Place(())
+    code = tuple(type(model.get_submodule(site.path)) for site in place.sites)
+    return replace(part, place=replace(place, code=code))
 
 
 def _facts(

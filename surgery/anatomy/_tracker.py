@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from surgery.anatomy._functions import (
 )
 from surgery.anatomy._gates import find_gate
 from surgery.anatomy._head_cuts import ATTENTION, cuts_of, is_weighted, opaque_cuts
-from surgery.anatomy._residual import Sides, find_sides, modules_of
+from surgery.anatomy._residual import Sides, find_sides, modules_of, parameters_of
 from surgery.anatomy._sighting import Gate, HeadCut, Residual, Sighting
 from surgery.anatomy._structure import tensors
 
@@ -52,6 +53,7 @@ class Tracker:
         self._flows = Flows()
         self._nodes = Nodes()
         self._pending: _Pending | None = None
+        self._lost = False
 
     @property
     def frame(self) -> Frame | None:
@@ -80,11 +82,26 @@ class Tracker:
         ids, first = frozenset(map(id, given)), len(self._nodes.frames)
         frame = Frame(module, path, call, self._frame, ids, first)
         if self._frame is None:
-            for x in given:
-                if carries(x) and not self._flows.of(x).live:
+            self._lost = False
+            for x in _sources(given, (*args, *(kwargs or {}).values())):
+                if not self._flows.of(x).live:
                     node = self._nodes.add(frame, 0)
+                    self._nodes.sources |= 1 << node
                     self._flows.note(x, Flow(1 << node, node, node))
         self._frame = frame
+
+    def open(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """The pre-hooks of the innermost call have run; these are its inputs now."""
+        if self._frame is not None:
+            self._frame.own = True
+            self._frame.given |= frozenset(map(id, tensors((args, dict(kwargs or {})))))
+
+    def close(self) -> None:
+        """Hooks of the innermost call run: data flows, but that is nobody's code."""
+        if self._frame is not None:
+            self._frame.own = False
 
     def leave(self, output: object) -> None:
         """The innermost running call ended; with `None` after an exception."""
@@ -106,16 +123,50 @@ class Tracker:
     ) -> Sighting | None:
         """What the call about to run is; `None`: nothing that can be named.
 
-        Call `after` as soon as it ran, with nothing in between.
+        Call `after` as soon as it ran, with nothing in between. Neither raises: from
+        what cannot be followed on, nothing is decided.
         """
         self._pending = None
         frame, name = self._frame, flow_name(func)
         if frame is None or name is None:
             return None
+        try:
+            sighting = self._before(frame, name, func, args, kwargs)
+        except Exception:  # a tensor that is not like others: the call is not ours
+            self._lost = True
+            return self._unknown(frame, name, func, args, kwargs)
+        if self._lost and sighting is not None and name in JOINS:
+            return replace(sighting, undecided=True)
+        return sighting
+
+    def _unknown(
+        self,
+        frame: Frame,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+    ) -> Sighting | None:
+        """The sighting of a call of which nothing but its name is known."""
+        named = frame.own and function_name(func) is not None
+        if not named or (name in JOINS and not is_join(operands(name, args, kwargs))):
+            return None
+        index = frame.counts.get(name, 0)
+        frame.counts[name] = index + 1
+        return Sighting(frame.path, name, index, frame.call, undecided=True)
+
+    def _before(
+        self,
+        frame: Frame,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+    ) -> Sighting | None:
         step = Step(self._flows, name, func, args, kwargs)
         weighted = is_weighted(name, step.flows)
         sighting = None
-        if function_name(func) is not None:
+        if frame.own and function_name(func) is not None:
             given = operands(name, args, kwargs)
             if name not in JOINS or is_join(given):
                 sighting = self._sight(step, frame, given, weighted)
@@ -138,7 +189,10 @@ class Tracker:
             frame.counts[sighting.function] = sighting.index + 1
             frame.residuals += sighting.residual is not None
             frame.gates += sighting.gate is not None
-        pending.step.follow(output, self._nodes, frame, pending.weighted)
+        try:
+            pending.step.follow(output, self._nodes, frame, pending.weighted)
+        except Exception:
+            self._lost = True
 
     def _sight(
         self, step: Step, frame: Frame, given: Operands, weighted: bool
@@ -154,7 +208,8 @@ class Tracker:
             assert isinstance(x, Tensor) and isinstance(y, Tensor)
             undecided = a.live and b.live and not a.ancestors & b.ancestors
             if name == "mul":
-                gate = find_gate(x, y, self._within(a, frame), self._within(b, frame))
+                within = self._within(a, frame), self._within(b, frame)
+                gate = find_gate(x, y, *within, self._nodes, frame)
             elif a.live and b.live:
                 sides = find_sides(a, b, self._nodes, frame)
                 residual = None if sides is None else self._residual(sides, a, b, frame)
@@ -191,4 +246,21 @@ class Tracker:
             sides.projected,
             modules_of(own[skip], self._nodes, frame) if sides.projected else (),
             modules_of(own[branch], self._nodes, frame),
+            parameters_of(own[skip], self._nodes, frame) if sides.projected else (),
+            parameters_of(own[branch], self._nodes, frame),
         )
+
+
+def _sources(given: list[Tensor], values: tuple[Any, ...]) -> list[Tensor]:
+    """The tensors that bring data in, also those that an object of its own holds.
+
+    Flags are data where nothing else is: beside other data they are masks.
+    """
+    found = list(given)
+    for value in values:
+        if hasattr(value, "__dict__") and not isinstance(value, Tensor | nn.Module):
+            with suppress(Exception):  # an odd object, as one that holds itself
+                found += tensors(vars(value))
+    return [x for x in found if carries(x)] or [
+        x for x in found if not isinstance(x, nn.Parameter)
+    ]

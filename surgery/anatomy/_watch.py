@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import (
+    _get_current_dispatch_mode,
+    _pop_mode_temporarily,
+)
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 
 from surgery.anatomy._fit import Look, find_fit, find_main_look
@@ -42,12 +46,12 @@ class Seen:
 
 @dataclass
 class _Entry:
-    """What was known when a call began."""
+    """What was known when a call began, after the module's pre-hooks."""
 
     module: nn.Module
     flops: int
-    inputs: list[Look]
-    versions: list[int]
+    inputs: list[Look] = field(default_factory=list[Look])
+    versions: list[int] = field(default_factory=list[int])
 
 
 @dataclass
@@ -73,15 +77,26 @@ class Watch:
             self.order.append(module)
         if module is self.root and self.given is None:
             self.given = args, kwargs
-        given = tensors((args, kwargs))
-        looks = [Look.of(x) for x in given]  # the module may change its inputs in place
-        versions = [_version(x) for x in given]
-        self.open.append(
-            _Entry(module, self.counter.get_total_flops(), looks, versions)
-        )
+        self.open.append(_Entry(module, self.counter.get_total_flops()))
         self.tracker.enter(module, self.paths[module], args, kwargs)
+        self.tracker.close()
         if (frame := self.tracker.frame) is not None:
             self.ledger.entered(frame.path, frame.call)
+
+    def begun(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """The pre-hooks have run, and the module's own code begins."""
+        entry = self.open[-1]
+        given = tensors((args, kwargs))
+        # The module may change its inputs in place.
+        entry.inputs = [look for x in given if (look := Look.of(x)) is not None]
+        entry.versions = [_version(x) for x in given]
+        self.tracker.open(args, kwargs)
+
+    def ended(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """The module's own code has run, and its forward hooks begin."""
+        self.tracker.close()
 
     def _leave(self, module: nn.Module, output: object) -> None:
         if (frame := self.tracker.frame) is not None:
@@ -99,7 +114,7 @@ class Watch:
             self.used.update(map(id, flat((args, tuple(kwargs.values())))))
         seen = self.tracker.before(func, args, kwargs)
         if seen is None:
-            output = func(*args, **kwargs)
+            output = self._run(func, args, kwargs)
             self.tracker.after(func, args, kwargs, output)
             return output
         given = tuple(
@@ -108,11 +123,20 @@ class Watch:
         )
         inputs = self.open[-1].inputs if self.open else []
         noted = Call(seen, is_in_place(func), given, inputs)
-        output = func(*args, **kwargs)
+        output = self._run(func, args, kwargs)
         self.tracker.after(func, args, kwargs, output)
         live = any(self.tracker.is_live(x) for x in flat(output))
         self.ledger.note(noted, output, live)
         return output
+
+    def _run(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        counting = _get_current_dispatch_mode() is self.counter.mode
+        if counting and any(x.is_nested for x in flat((args, tuple(kwargs.values())))):
+            with _pop_mode_temporarily():  # torch cannot count these, and fails
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
 
     def after(
         self,
@@ -134,13 +158,14 @@ class Watch:
         out = main_tensor(output)
         into = find_main_look(entry.inputs)
         seen.input_shape = None if into is None else tuple(into.shape)
-        seen.output_shape = None if out is None else tuple(out.shape)
+        look = None if out is None else Look.of(out)
+        seen.output_shape = None if look is None else tuple(look.shape)
         seen.tensors_out = len(tensors(output))
         seen.structured = not isinstance(output, Tensor)
         given = tensors((args, kwargs))
         seen.in_place = [_version(x) for x in given] != entry.versions
         seen.passes_through = any(out is x for x in given) and not seen.in_place
-        if out is not None and (fit := find_fit(entry.inputs, out)):
+        if look is not None and (fit := find_fit(entry.inputs, look)):
             seen.identity = fit.adapter
 
 
@@ -170,6 +195,10 @@ def watching(model: nn.Module, watch: Watch) -> Generator[None]:
         with torch._C.DisableTorchFunction():
             watch.before(*call)
 
+    def begun(*call: Any) -> None:
+        with torch._C.DisableTorchFunction():
+            watch.begun(*call)
+
     def after(*call: Any) -> None:
         with torch._C.DisableTorchFunction():
             watch.after(*call)
@@ -180,7 +209,12 @@ def watching(model: nn.Module, watch: Watch) -> Generator[None]:
             if is_scripted(module):  # TorchScript refuses hooks with keywords
                 continue
             handles += [
-                module.register_forward_pre_hook(before, with_kwargs=True),
+                # Around the hooks of others, which are nobody's own code.
+                module.register_forward_pre_hook(
+                    before, prepend=True, with_kwargs=True
+                ),
+                module.register_forward_pre_hook(begun, with_kwargs=True),
+                module.register_forward_hook(watch.ended, prepend=True),
                 # Also after an exception, which the module's caller may catch.
                 module.register_forward_hook(after, with_kwargs=True, always_call=True),
             ]

@@ -179,6 +179,49 @@ def test_the_model_and_all_generators_are_as_before(training: bool) -> None:
     assert np.array_equal(now[1], rng[2])
 
 
+class Mends(nn.Module):
+    """Changes a sparse buffer, one that is rebound, and one that is not yet there."""
+
+    graph: Tensor
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("graph", torch.eye(4).to_sparse())
+        self.register_buffer("seen", torch.zeros(4))
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.graph *= 2
+        self.seen = self.seen + 1
+        self.register_buffer("late", x)
+        return self.norm(x) + torch.sparse.mm(self.graph, x)  # type: ignore[no-any-return]
+
+
+def test_buffers_of_any_layout_are_given_back() -> None:
+    model = Mends().train()
+    buffers = {name: (b, b.to_dense().clone()) for name, b in model.named_buffers()}
+    surgery.components(model, torch.ones(4, 4))
+    assert dict(model.named_buffers()).keys() == buffers.keys()
+    for name, now in model.named_buffers():
+        assert now is buffers[name][0]
+        assert torch.equal(now.to_dense(), buffers[name][1])
+
+
+def test_a_buffer_that_was_resized_is_given_back_like_every_other() -> None:
+    class Resizes(Mends):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.resize_(7)
+            return super().forward(x)
+
+    model = Resizes().train()
+    surgery.components(model, torch.ones(4, 4))
+    assert "late" not in dict(model.named_buffers())
+    assert torch.equal(model.seen, torch.zeros(4))
+    assert torch.equal(model.norm.running_mean, torch.zeros(4))  # type: ignore[arg-type]
+    assert torch.equal(model.graph.to_dense(), torch.eye(4))
+
+
 def test_the_hooks_come_off_when_the_forward_fails() -> None:
     model = Zoo()
     with pytest.raises(DataError, match=r"Zoo could not run .*\(2, 4, 8, 8\), \(5,\)"):

@@ -258,3 +258,89 @@ def test_a_layer_that_is_called_again_and_again_has_its_heads_once() -> None:
     found = heads(transformers.AlbertModel(config).eval(), IDS)
     assert len(found) == 4
     assert all(site.call is None for part in found.values() for site in sites(part))
+
+
+class Around(nn.Module):
+    """Code around an attention, which gives its heads' values side by side."""
+
+    def __init__(self, code: Callable[[Around, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.attn = Attention(lambda m, x: x.transpose(1, 2).flatten(2))
+        self.other = Attention(lambda m, x: x.transpose(1, 2).flatten(2))
+        self.proj, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+        self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.code(self, x)
+
+
+MIXED: dict[str, Callable[[Around, Tensor], Tensor]] = {
+    "added": lambda m, x: m.proj(x + m.attn(x)),
+    "added and normalised": lambda m, x: m.proj(m.norm(m.attn(x) + x)),
+    "another attention's": lambda m, x: m.proj(m.attn(x) + m.other(x)),
+    "times another attention's": lambda m, x: m.proj(m.attn(x) * m.other(x)),
+    "taken from either": lambda m, x: m.proj(torch.where(x > 0, m.attn(x), x)),
+    "mixed": lambda m, x: m.proj(torch.lerp(m.attn(x), x, 0.5)),
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_channels_that_hold_other_data_too_are_no_heads(case: str) -> None:
+    assert not heads(Around(MIXED[case]), X)
+
+
+KEPT: dict[str, Callable[[Around, Tensor], Tensor]] = {
+    "gated": lambda m, x: m.proj(m.attn(x) * x.sigmoid()),
+    "shifted": lambda m, x: m.proj(m.norm(m.attn(x) + m.norm.bias)),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_multiplier_or_a_constant_leaves_the_heads_where_they_are(case: str) -> None:
+    found = heads(Around(KEPT[case]), X)
+    assert [sites(part)[0].pieces for part in found.values()] == CONTIGUOUS
+
+
+def test_what_is_added_head_by_head_belongs_to_the_heads() -> None:
+    """As a residual of the queries, in the attention's own code."""
+
+    class Pooled(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            b, n, _ = x.shape
+            q, k, v = self.qkv(x).view(b, n, 3, 4, 2).permute(2, 0, 3, 1, 4)
+            return standard(self, (q @ k.mT).softmax(-1) @ v + q)
+
+    class Late(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            b, n, _ = x.shape
+            q, k, v = self.qkv(x).view(b, n, 3, 4, 2).permute(2, 0, 3, 1, 4)
+            y = ((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2)
+            return self.proj(y + x)  # type: ignore[no-any-return]
+
+    found = heads(Pooled(standard), X)
+    assert [sites(part)[0].pieces for part in found.values()] == CONTIGUOUS
+    assert not heads(Late(standard), X)
+
+
+def test_a_number_of_heads_elsewhere_in_the_model_is_not_a_module_s_own() -> None:
+    """A soft mixture with as many experts as the attention around it has heads."""
+
+    class Mixture(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slots, self.proj = nn.Linear(8, 4 * 2), nn.Linear(32, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights = self.slots(x).softmax(1).view(3, 6, 4, 2)
+            y = torch.einsum("bnes,bnd->besd", weights, x)
+            return self.proj(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_heads, self.mixture = 4, Mixture()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mixture(x)  # type: ignore[no-any-return]
+
+    assert not heads(Block(), X)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import surgery
 from surgery.anatomy import Component, Place, Site, record
 
 X = torch.arange(32.0).reshape(2, 4, 4) / 32
@@ -148,6 +149,7 @@ GATES: dict[str, tuple[Callable[[Code, Tensor], object], int]] = {
     "layer scale, in place": (lambda m, x: m.a(x).mul_(m.scale.view(1, 1, 4)), 1),
     "squeeze-excite": (lambda m, x: m.a(x.mean(1, keepdim=True)).sigmoid() * x, 0),
     "gated": (lambda m, x: m.a(x) * m.act(m.b(x)), 1),
+    "gated by other data": (lambda m, x: m.a(x) * (x + m.b(x)).sigmoid(), 1),
     "gated by half": (lambda m, x: (y := m.a(x).chunk(2, -1))[0].tanh() * y[1], 0),
 }
 
@@ -163,8 +165,34 @@ def test_a_gate_is_the_multiplier(case: str) -> None:
 def test_products_without_a_sure_multiplier_are_no_gates() -> None:
     found = parts(Code(lambda m, x: m.a(x) * m.b(x) * m.bias), X)
     assert listed(found, "gate", "mul") == [":mul#0.arg0", ":mul#0.arg1"]
-    norm = parts(Code(lambda m, x: x * torch.rsqrt((x * x).mean(-1, True) + 1)), X)
-    assert not listed(norm, "gate")
+
+
+def rms(m: Code, x: Tensor, size: Callable[[Tensor], Tensor]) -> Tensor:
+    return (x * size((x * x).mean(-1, keepdim=True) + 1)).to(x.dtype)
+
+
+NO_GATES: dict[str, Callable[[Code, Tensor], object]] = {
+    "normaliser": lambda m, x: rms(m, x, torch.rsqrt),
+    "normaliser as a power": lambda m, x: rms(m, x, lambda y: torch.pow(y, -0.5)),
+    "norm's weight": lambda m, x: m.scale * rms(m, x, torch.rsqrt),
+    "norm's weight, cast": lambda m, x: rms(m, x, torch.rsqrt) * m.scale.float(),
+    "weight after a division": lambda m, x: x / x.std(-1, keepdim=True) * m.scale,
+    "weight after a function": lambda m, x: F.layer_norm(x, (4,)) * m.scale,
+    "swish": lambda m, x: x * torch.sigmoid(x),
+    "swish of half": lambda m, x: (y := m.a(x).chunk(2, -1)[0]) * (1.7 * y).sigmoid(),
+    "gelu": lambda m, x: 0.5 * x * (1 + torch.tanh(x + 0.04 * torch.pow(x, 3))),
+}
+
+
+@pytest.mark.parametrize("case", NO_GATES)
+def test_norms_and_activations_written_out_are_no_gates(case: str) -> None:
+    assert not listed(parts(Code(NO_GATES[case]), X), "gate")
+
+
+def test_a_layer_scale_after_a_norm_stays_a_gate() -> None:
+    model = Code(lambda m, x: x + m.scale * m.act(x))
+    model.act = nn.LayerNorm(4)  # type: ignore[assignment]
+    assert listed(parts(model, X), "gate") == [":gate"]
 
 
 def test_operands_of_lists_are_counted_in_the_list() -> None:
@@ -352,6 +380,16 @@ def test_real_gates_are_found() -> None:
     assert len(listed(found, "gate")) == 8 and "layer1.0.se:gate" in found
     found = parts(timm.create_model("convnext_atto").eval(), torch.randn(1, 3, 64, 64))
     assert len(listed(found, "gate")) == 12
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=50,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+    )
+    found = parts(transformers.LlamaModel(config).eval(), torch.arange(6).reshape(1, 6))
+    assert listed(found, "gate") == ["layers.0.mlp:gate", "layers.1.mlp:gate"]
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -367,3 +405,92 @@ def test_the_forward_is_bitwise_what_it_is_without_recording(train: bool) -> Non
     with torch.no_grad():
         model(x)
     assert torch.equal(outputs[0], outputs[1])
+
+
+class Batch:
+    """An object that holds the data, as graph libraries have."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+
+def test_data_that_comes_in_an_object_is_followed() -> None:
+    class Takes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.table = torch.ones(4)  # a plain attribute holds no data
+
+        def forward(self, batch: Batch) -> Tensor:
+            x = batch.x + self.table
+            return x + self.a(x)  # type: ignore[no-any-return]
+
+    found = parts(Takes(), Batch(X))
+    assert listed(found, "skip", "branch", "add") == [":skip", ":branch"]
+    assert place(found[":skip"]).sites == (Site("", "add", 1, 0),)
+
+
+def test_an_object_that_holds_itself_does_not_stop_the_forward() -> None:
+    class Holds(nn.Module):
+        def forward(self, batch: Batch, x: Tensor) -> Tensor:
+            return batch.x + x
+
+    batch, loop = Batch(X), dict[str, object]()
+    loop["self"] = loop
+    vars(batch)["loop"] = loop
+    assert ":add#0" in parts(Holds(), batch, X)
+
+
+def test_flags_are_data_where_nothing_else_comes_in() -> None:
+    class Flags(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            x = x.mT.mT.float()
+            y = x + self.a(x)
+            return y if mask is None else y * mask  # type: ignore[no-any-return]
+
+    assert listed(parts(Flags(), X > 0.5), "skip") == [":skip"]
+    masked = parts(Flags(), X, X > 0.5)
+    assert listed(masked, "skip", "gate", "mul") == [":skip"]
+
+
+def test_a_branch_names_the_parameters_that_its_own_code_uses() -> None:
+    def code(m: Code, x: Tensor) -> Tensor:
+        y = F.linear(m.a(x), m.b.weight) * m.scale.float().exp()
+        return x + F.linear(y, m.a.weight)
+
+    branch = place(parts(Code(code), X)[":branch"])
+    assert branch.modules == ("a",)
+    assert sorted(branch.parameters) == ["b.weight", "scale"]
+    inner = parts(nn.Sequential(nn.Linear(4, 4), Code(code)), X)["1:branch"]
+    assert sorted(place(inner).parameters) == ["1.b.weight", "1.scale"]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_models_of_nested_tensors_are_recorded_and_cut(layout: torch.layout) -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.alone = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            n = torch.nested.as_nested_tensor([x[0], x[1][:2]], layout=layout)
+            y = n if self.alone else n + self.a(n)
+            return torch.nested.to_padded_tensor(y, 0.0)  # type: ignore[no-any-return]
+
+    model = Nested()
+    found = parts(model, X)
+    assert listed(found, "skip", "branch") == [":skip", ":branch"]
+    facts = found[":branch"].facts
+    assert facts is not None and facts.output_shape is None
+    for inputs in (None, (X,)):
+        with torch.no_grad(), surgery.ablate(model, ":branch", inputs=inputs):
+            got = model(X)
+        model.alone = True
+        assert torch.equal(got, model(X))
+        model.alone = False

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from surgery.anatomy import Sighting, Tracker, record
+from surgery.anatomy._following import Step
 
 
 class Sightings(TorchFunctionMode):
@@ -158,3 +159,86 @@ def test_a_new_outermost_call_begins_anew() -> None:
         model(torch.ones(2))
     assert not watched.tracker.is_live(kept)
     assert [s.call for s in watched.seen] == [0] * len(watched.seen)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.a(x).relu()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("when", ["__init__", "follow"])
+def test_what_cannot_be_followed_runs_all_the_same_and_is_undecided(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = Residual(), torch.ones(2, 4)
+    expected = model(x)
+    original = getattr(Step, when)
+
+    def fails(step: Step, *args: Any) -> None:
+        if "relu" in (*args, getattr(step, "name", None)):
+            raise RuntimeError("no such shape")
+        original(step, *args)
+
+    monkeypatch.setattr(Step, when, fails)
+    outputs: list[Any] = []
+    model.register_forward_hook(lambda m, args, output: outputs.append(output))
+    seen = {s.function: s for s in sightings(model, x)}
+    assert torch.equal(outputs[0], expected)
+    assert seen["add"].undecided and seen["add"].residual is None
+    monkeypatch.undo()
+    assert all(not s.undecided for s in sightings(model, x))
+
+
+class Written(nn.Module):
+    """Writes its branch into a view of an empty tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.new_zeros(x.shape)
+        y[:, :2].copy_(self.a(x)[:, :2])
+        x = x + y
+        return x + self.b(x)  # type: ignore[no-any-return]
+
+
+def test_writing_into_views_is_followed_in_inference_mode_too() -> None:
+    model, x = Written(), torch.ones(2, 4)
+    with torch.no_grad():
+        expected = [s.residual for s in sightings(model, x) if s.function == "add"]
+    assert [r and r.ordinal for r in expected] == [0, 1]
+    names = [part.name for part in record(model, (x,)).parts]
+    with torch.inference_mode():
+        got = [s.residual for s in sightings(model, x) if s.function == "add"]
+        assert [part.name for part in record(Written(), (x.clone(),)).parts] == names
+    assert got == expected
+
+
+def test_halves_of_a_tensor_stay_apart_in_inference_mode() -> None:
+    """As in a reversible block; what is written into one half is not in the other."""
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x * 2
+            a, b = x.chunk(2, -1)
+            a += self.a(a)
+            return a + b
+
+    def told() -> list[tuple[bool, Any]]:
+        seen = sightings(Halves(), torch.ones(2, 4))
+        return [(s.residual is None, s.live) for s in seen if s.function == "add"]
+
+    with torch.no_grad():
+        expected = told()
+    assert [none for none, _ in expected] == [False, True]
+    with torch.inference_mode():
+        assert told() == expected
