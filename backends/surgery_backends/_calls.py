@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from types import CodeType, FrameType
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from surgery.anatomy import function_name, operands
+from surgery.anatomy import Tracker, function_name, operands
 from surgery.anatomy._functions import JOINS, gives_tensor, is_join
 from surgery.errors import BackendError
 from surgery.ops import Inputs
 from surgery_backends._lazy import LazyTap, Recognition
-from surgery_backends._taps import NO_INPUTS, SiteTap, Wanted, run_cut
+from surgery_backends._running import codes_up_to, running
+from surgery_backends._taps import NO_INPUTS, SiteTap, Tap, Wanted, run_cut
 from surgery_backends._twice import runs_twice
+
+if TYPE_CHECKING:
+    from surgery_backends._frames import Frame
 
 
 class Call:
@@ -25,6 +28,7 @@ class Call:
     Attributes:
         owner: The frame of the module.
         inputs: What went into the module, if an action may want it.
+        wants_inputs: Whether one may.
         brings_mode: Whether the function mode came with this call, and goes with it.
         beneath: The modes that were on then.
         compiler: What goes on compiling once the call has ended.
@@ -32,8 +36,7 @@ class Call:
 
     def __init__(
         self,
-        owner: object,
-        path: str,
+        owner: Frame,
         taps: Sequence[SiteTap],
         lazies: Sequence[LazyTap],
         place: FrameType | None,
@@ -41,9 +44,10 @@ class Call:
         tracing: bool,
     ) -> None:
         self.owner = owner
-        self.path = path
         self.place = place
         self.inputs: Inputs = NO_INPUTS
+        wanting = [t.tap.wants_owner for t in taps]
+        self.wants_inputs = any(wanting) or any(t.tap.wants_owner for t in lazies)
         self.brings_mode = False
         self.beneath: Sequence[TorchFunctionMode] = ()
         self.compiler: Any = None
@@ -51,14 +55,19 @@ class Call:
         self.counts: dict[str, int] = {}
         self.taps: dict[str, list[SiteTap]] = {}
         self.recognition: Recognition | None = None
-        self.known: list[SiteTap] = []
+        self.known: list[tuple[object, SiteTap]] = []
         if not tracing and lazies:
-            self.recognition = Recognition(path, lazies)
+            self.recognition = Recognition(owner.key, lazies)
         elif lazies:
-            self.known = [tap for lazy in lazies for tap in lazy.known()]
-        for tap in (*taps, *self.known):
-            if tap.site.path == path or tap in taps:
-                self.taps.setdefault(tap.site.function, []).append(tap)
+            self.known = [found for lazy in lazies for found in lazy.known()]
+        for tap in (*taps, *(tap for frame, tap in self.known if frame is owner)):
+            self.taps.setdefault(tap.site.function, []).append(tap)
+
+    @property
+    def tracker(self) -> Tracker:
+        """Follows the data of a call that looks for what is in it."""
+        assert self.recognition is not None
+        return self.recognition.tracker
 
     def run(
         self,
@@ -80,7 +89,7 @@ class Call:
         wanted = self.wanted(name) if counts and name else []
         if tracked:
             output = run_recognised(tracked, wanted, func, args, kwargs)
-        elif wanted and self.is_under_way(wanted[0]):
+        elif wanted:
             output = run_cut(func, (args, kwargs), wanted)
         else:
             output = func(*args, **kwargs)
@@ -91,10 +100,16 @@ class Call:
     def wanted(self, name: str) -> list[Wanted]:
         """What is to happen at the next call of a function."""
         index = self.counts.get(name, 0)
+        return self.met(
+            t for t in self.taps[name] if t.site.index is None or t.site.index == index
+        )
+
+    def met(self, taps: Iterable[SiteTap]) -> list[Wanted]:
+        """What taps of this call want, unless it runs no more."""
         return [
             Wanted(t.tap, t.site, t.projected, self.inputs)
-            for t in self.taps[name]
-            if t.site.index is None or t.site.index == index
+            for t in taps
+            if self.is_under_way(t.tap)
         ]
 
     def count(self, name: str, output: object) -> None:
@@ -111,7 +126,7 @@ class Call:
         names = {code.co_name for code in codes_up_to(None) or ()}
         return "compile_wrapper" not in names  # torch.compile's, around what it made
 
-    def is_under_way(self, wanted: Wanted) -> bool:
+    def is_under_way(self, tap: Tap) -> bool:
         """Whether the module still runs, and runs here.
 
         Raises:
@@ -125,10 +140,10 @@ class Call:
         what = runs_twice(codes, grad_was_on=self.with_grad)
         if what:
             raise BackendError(
-                f"{wanted.tap.component} is reached inside of {what}, which is used "
-                f"in the forward of {self.path or 'the model'!r}: it would be operated "
-                "on in forward, but not in backward. Run under torch.no_grad(), turn "
-                "that off, or target the whole module"
+                f"{tap.component} is reached inside of {what}, which is used in the "
+                f"forward of {tap.component.path or 'the model'!r}: it would be "
+                "operated on in forward, but not in backward. Run under "
+                "torch.no_grad(), turn that off, or target the whole module"
             )
         return True
 
@@ -142,33 +157,20 @@ def run_recognised(
 ) -> Any:
     """Run a function while owners look for what is in them."""
     wanted = list(wanted)
+    top = running()[-1]
+    frame = top.owner if isinstance(top, Call) else top
     for call in tracked:
         assert call.recognition is not None
-        sighting = call.recognition.tracker.before(func, args, kwargs)
+        sighting = call.tracker.before(func, args, kwargs)
         if sighting is not None:
-            for tap in call.recognition.sites(sighting):
-                wanted.append(Wanted(tap.tap, tap.site, tap.projected, call.inputs))
-    innermost = tracked[-1]
-    if wanted and innermost.is_under_way(wanted[-1]):
+            wanted += call.met(call.recognition.sites(sighting, frame))
+    if wanted:
         output = run_cut(func, (args, kwargs), wanted)
     else:
         output = func(*args, **kwargs)
     for call in tracked:
-        assert call.recognition is not None
-        call.recognition.tracker.after(func, args, kwargs, output)
+        call.tracker.after(func, args, kwargs, output)
     return output
-
-
-def codes_up_to(place: FrameType | None) -> list[CodeType] | None:
-    """What is running, outwards to `place`; `None` if that has ended."""
-    codes: list[CodeType] = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not place:
-        if frame is None:
-            return None
-        codes.append(frame.f_code)
-        frame = frame.f_back
-    return codes
 
 
 def _counts(name: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

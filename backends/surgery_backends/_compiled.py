@@ -22,10 +22,26 @@ from torch import nn
 
 @dataclass
 class _Mark:
-    """How often a module is marked, and the `forward` of its own that it had."""
+    """How often a module is marked, and the `forward` of its own that it had.
+
+    Attributes:
+        count: How often.
+        shadowed: The `forward` that it gets back.
+        stood_for: The `forward` that the mark calls.
+    """
 
     count: int
     shadowed: Callable[..., Any] | None
+    stood_for: Callable[..., Any] | None
+
+    def is_forward(self, value: object) -> bool:
+        """Whether a module's `forward` is still the mark, and no later one."""
+        if self.stood_for is not None:
+            return isinstance(value, partial) and value.func is self.stood_for
+        own = isinstance(value, MethodType) and value.__self__
+        return isinstance(own, nn.Module) and value == MethodType(
+            type(own).forward, own
+        )
 
 
 _REPLICATE = "_replicate_for_data_parallel"
@@ -42,7 +58,7 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
         return _nothing
     if module not in _MARKED:
         shadowed: Callable[..., Any] | None = module.__dict__.get("forward")
-        _MARKED[module] = _Mark(0, shadowed)
+        _MARKED[module] = _Mark(0, shadowed, shadowed)
         # Both have the signature and the code of what they stand for, as tracers ask.
         same = MethodType(type(module).forward, module)
         module.__dict__["forward"] = partial(shadowed) if shadowed else same
@@ -53,7 +69,13 @@ def seen_by_compiled_code(module: nn.Module) -> Callable[[], None]:
         mark = _MARKED[module]
         mark.count -= 1
         if mark.count == 0:
-            del _MARKED[module], module.__dict__["forward"], module.__dict__[_REPLICATE]
+            del _MARKED[module]
+            replicate = module.__dict__.get(_REPLICATE)
+            if isinstance(replicate, partial) and replicate.func is _unmarked_replica:
+                del module.__dict__[_REPLICATE]
+            if not mark.is_forward(module.__dict__.get("forward")):
+                return  # a later one, which is not ours to take away
+            del module.__dict__["forward"]
             if mark.shadowed is not None:
                 module.__dict__["forward"] = mark.shadowed
 

@@ -9,9 +9,9 @@ intercepted outside of the modules that are operated on.
 from __future__ import annotations
 
 import sys
-import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.overrides
@@ -23,110 +23,183 @@ from surgery_backends._calls import Call, run_recognised
 from surgery_backends._compiled import pause_compiler, resume_compiler
 from surgery_backends._generated import called_by_graph
 from surgery_backends._lazy import LazyTap
+from surgery_backends._running import HOOKS, THREAD, TRACED, Hooks, outside, running
 from surgery_backends._taps import SiteTap
 
 
 class Frame:
     """The hooks of one module; shared by all taps in it and around it.
 
+    It sits around the hooks of others, which are nobody's own code: `begin` before and
+    `open` after their pre-hooks, `close` before and `end` after their forward hooks.
     A class and not closures, so that models with it pickle and deep-copy.
 
     Attributes:
-        path: The module's path in the model.
         users: How many attachments need it.
         taps: What is to happen in the module's own code, in order of attachment.
         lazies: What is to happen in the module, once it is recognised.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.users = 0
         self.taps: tuple[SiteTap, ...] = ()
         self.lazies: tuple[LazyTap, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Stands for the module's path, which depends on the root and on copies."""
+        return str(id(self))
+
+    def hook(self, module: nn.Module) -> None:
+        """Add the hooks to the module."""
+        module.register_forward_pre_hook(self.begin, prepend=True, with_kwargs=True)
+        module.register_forward_pre_hook(self.open, with_kwargs=True)
+        module.register_forward_hook(self.close, prepend=True)
+        module.register_forward_hook(self.end, always_call=True)
+
+    def unhook(self, module: nn.Module) -> None:
+        """Take them away, if no attachment needs them and no call is under way."""
+        if self.users or any(_frame(entry) is self for entry in running()):
+            return
+        tables = [
+            cast("OrderedDict[int, Any]", table)
+            for name, table in vars(module).items()
+            if name.startswith("_forward_") and isinstance(table, OrderedDict)
+        ]
+        # By place and not by handle: a handle would not be copied with the model.
+        ids = {
+            key
+            for table in tables
+            for key, hook in table.items()
+            if getattr(hook, "__self__", None) is self
+        }
+        for table in tables:
+            for key in ids & table.keys():
+                del table[key]
+
+    def go_around(self, module: nn.Module) -> None:
+        """Put the hooks around those that others have added since."""
+        before, after = module._forward_pre_hooks, module._forward_hooks
+        _move(before, self.begin, last=False)
+        _move(before, self.open, last=True)
+        _move(after, self.close, last=False)
+        _move(after, self.end, last=True)
 
     def begin(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """A call of the module begins."""
         stack = running()
+        if not (stack or self.taps or self.lazies):
+            return
         tracing = torch.compiler.is_compiling()
         taps = [tap for tap in self.taps if tap.takes_part()]
         if tracing:
-            taps += _known(stack, self.path)
+            taps += _known(stack, self)
         lazies = [lazy for lazy in self.lazies if lazy.takes_part()]
+        if not (taps or lazies or stack):
+            return
         if taps or lazies:
-            self._begin_call(module, args, kwargs, taps, lazies)
-        elif stack:
+            self._begin_call(taps, lazies)
+        else:
             stack.append(self)
-            if not tracing:
-                _enter(module, self.path, args, kwargs)
+        if not tracing:
+            for call in THREAD.tracked:
+                with outside():
+                    call.tracker.enter(module, self.key, args, kwargs)
+                    call.tracker.close()
+        stack.append(HOOKS)
 
-    def _begin_call(
-        self,
-        module: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        taps: list[SiteTap],
-        lazies: list[LazyTap],
-    ) -> None:
+    def _begin_call(self, taps: list[SiteTap], lazies: list[LazyTap]) -> None:
         stack = running()
         tracing = torch.compiler.is_compiling()
         place = None
         if not torch.compiler.is_dynamo_compiling():
             place = sys._getframe(2)
             drop_dead()
-        call = Call(self, self.path, taps, lazies, place, tracing=tracing)
-        wanting = [tap.tap.wants_owner for tap in taps]
-        wanting += [lazy.tap.wants_owner for lazy in lazies]
-        if any(wanting):
-            # Copies: the module may change its inputs in place.
-            with outside():
-                call.inputs = mapped(args, torch.clone), mapped(kwargs, torch.clone)
+        call = Call(self, taps, lazies, place, tracing=tracing)
         stack.append(call)
         if not tracing:
             # Hooks that ran outside of compiled code would not be seen inside of it.
             call.compiler = pause_compiler()
         if call.recognition is not None:
-            _THREAD.tracked.append(call)
-        if not tracing:
-            _enter(module, self.path, args, kwargs)
+            THREAD.tracked.append(call)
         if not _intercepting():
             call.brings_mode = True
             if place is not None:
                 call.beneath = torch.overrides._get_current_function_mode_stack()
             _MODE.__enter__()  # type: ignore[no-untyped-call]
 
+    def open(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """The pre-hooks have run, and the module's own code begins."""
+        stack = running()
+        if not stack or stack[-1] is not HOOKS or _frame(stack[-2]) is not self:
+            return
+        stack.pop()
+        call = stack[-1]
+        if isinstance(call, Call) and call.wants_inputs:
+            # Copies: the module may change its inputs in place.
+            with outside():
+                call.inputs = mapped(args, torch.clone), mapped(kwargs, torch.clone)
+        if torch.compiler.is_compiling():
+            return
+        if late := self._late(module):
+            stack.append(Hooks(late, sys._getframe(1)))
+        for tracked in THREAD.tracked:
+            with outside():
+                tracked.tracker.open(args, kwargs)
+                if late:
+                    tracked.tracker.close()
+
+    def _late(self, module: nn.Module) -> list[object]:
+        """Pre-hooks that others have added since; this once they run after ours."""
+        before: list[object] = list(module._forward_pre_hooks.values())
+        first = next(iter(module._forward_hooks.values()))
+        last = next(reversed(module._forward_hooks.values()))
+        late = before[before.index(self.open) + 1 :] if before[-1] != self.open else []
+        if late or first != self.close or last != self.end:
+            self.go_around(module)
+        return late
+
+    def close(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """The module's own code has run, and its forward hooks begin."""
+        stack = running()
+        if stack and isinstance(stack[-1], Hooks) and stack[-1].late:
+            stack.pop()
+        if stack and _frame(stack[-1]) is self:
+            stack.append(HOOKS)
+            if not torch.compiler.is_compiling():
+                for call in THREAD.tracked:
+                    call.tracker.close()
+
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The call ends, or has failed, perhaps before it began."""
         stack = running()
-        top = stack[-1] if stack else None
-        call = top if isinstance(top, Call) and top.owner is self else None
-        if call is None and top is not self:
+        if not stack:
             return
-        stack.pop()
+        in_hooks = isinstance(stack[-1], Hooks)
+        under = stack[-2] if in_hooks else stack[-1]
+        if _frame(under) is not self:
+            return
+        del stack[-2 if in_hooks else -1 :]
+        call = under if isinstance(under, Call) else None
         if call is not None and call.brings_mode:
             _MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        if not torch.compiler.is_compiling():
-            if call is not None:
-                resume_compiler(call.compiler)
-            _leave(output)
+        if torch.compiler.is_compiling():
+            return
+        if call is not None:
+            resume_compiler(call.compiler)
+        for tracked in THREAD.tracked:
+            with outside():
+                tracked.tracker.leave(output)
+        if not self.users:  # it was restored meanwhile
+            self.unhook(module)
         if call is not None and call.recognition is not None:
-            _THREAD.tracked[:] = [c for c in _THREAD.tracked if c is not call]
+            THREAD.tracked[:] = [c for c in THREAD.tracked if c is not call]
             if output is not None:
                 call.recognition.finish()
-
-
-class Outside:
-    """What runs in this block is nobody's own code: an action, a copy of inputs."""
-
-    def __enter__(self) -> None:
-        if stack := running():
-            stack.append(self)
-
-    def __exit__(self, *error: object) -> None:
-        stack = running()
-        if stack and stack[-1] is self:
-            stack.pop()
 
 
 class Interception(TorchFunctionMode):
@@ -140,44 +213,35 @@ class Interception(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        stack = running() or _TRACED
+        stack = running() or TRACED
         top = stack[-1] if stack else None
         tracing = torch.compiler.is_compiling()
-        tracked = () if tracing else _THREAD.tracked
-        if isinstance(top, Call):
-            if not tracked and function_name(func) not in top.taps:
-                return func(*args, **kwargs)
-        elif not tracked or not isinstance(top, Frame):
+        tracked = () if tracing else THREAD.tracked
+        if not tracing and isinstance(top, Hooks) and top.have_run():
+            stack.pop()
+            top = stack[-1]
+            for call in tracked:
+                call.tracker.open(())
+        own = top if isinstance(top, Call) else None
+        if not tracked and (own is None or function_name(func) not in own.taps):
             return func(*args, **kwargs)
         if not tracing and called_by_graph():
             return func(*args, **kwargs)
-        if isinstance(top, Call):
-            return top.run(tracked, func, args, kwargs)
+        if own is not None:
+            return own.run(tracked, func, args, kwargs)
         return run_recognised(tracked, (), func, args, kwargs)
 
 
-Entry = Frame | Call | Outside
-
-
-class _Thread(threading.local):
-    def __init__(self) -> None:
-        self.stack: list[Entry] = []
-        self.tracked: list[Call] = []
-
-
-_THREAD = _Thread()
-_TRACED: list[Entry] = []  # the tracer knows no thread-local storage
 _MODE = Interception()
 
 
-def outside() -> Outside:
-    """A block for what an action does while a module runs."""
-    return Outside()
-
-
-def running() -> list[Entry]:
-    """The calls under way, from the outermost module with taps inwards."""
-    return _TRACED if torch.compiler.is_compiling() else _THREAD.stack
+def frame_of(module: nn.Module) -> Frame | None:
+    """The frame that the module has, perhaps as a copy of one that had it."""
+    for hook in module._forward_pre_hooks.values():
+        owner = getattr(hook, "__self__", None)
+        if isinstance(owner, Frame):
+            return owner
+    return None
 
 
 def drop_dead() -> None:
@@ -186,7 +250,7 @@ def drop_dead() -> None:
     Hooks are not told of an interrupt, nor of an exception while torch.export traces.
     """
     tracing = torch.compiler.is_compiling()
-    for stack in (_TRACED,) if tracing else (_THREAD.stack, _TRACED):
+    for stack in (TRACED,) if tracing else (THREAD.stack, TRACED):
         for position, call in enumerate(stack):
             if isinstance(call, Call) and call.has_ended():
                 del stack[position:]
@@ -194,34 +258,30 @@ def drop_dead() -> None:
                     _take_mode_away(call.beneath)
                 break
     if not tracing:
-        _THREAD.tracked[:] = [c for c in _THREAD.tracked if c in _THREAD.stack]
+        THREAD.tracked[:] = [c for c in THREAD.tracked if c in THREAD.stack]
 
 
-def _known(stack: list[Entry], path: str) -> list[SiteTap]:
+def _frame(entry: object) -> object:
+    return entry.owner if isinstance(entry, Call) else entry
+
+
+def _known(stack: list[object], frame: Frame) -> list[SiteTap]:
     """What modules around this one found in it when they last ran."""
     return [
         tap
         for call in stack
         if isinstance(call, Call)
-        for tap in call.known
-        if tap.site.path == path
+        for owner, tap in call.known
+        if owner is frame
     ]
 
 
-def _enter(
-    module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    for call in _THREAD.tracked:
-        assert call.recognition is not None
-        with outside():
-            call.recognition.tracker.enter(module, path, args, kwargs)
-
-
-def _leave(output: object) -> None:
-    for call in _THREAD.tracked:
-        assert call.recognition is not None
-        with outside():
-            call.recognition.tracker.leave(output)
+def _move(table: dict[int, Any], hook: object, *, last: bool) -> None:
+    ordered = cast("OrderedDict[int, Any]", table)
+    for key, other in ordered.items():
+        if other == hook:
+            ordered.move_to_end(key, last=last)
+            return
 
 
 def _intercepting() -> bool:

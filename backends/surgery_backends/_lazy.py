@@ -17,14 +17,14 @@ class LazyTap:
     """A tap whose sites its owner's forward tells.
 
     Attributes:
-        found: The sites that the last forward told, for compiled code, which cannot
-            look for itself.
+        found: The sites that the last forward told, each with the frame of the module
+            that it is in; for compiled code, which cannot look for itself.
     """
 
     def __init__(self, tap: Tap) -> None:
         self.tap = tap
         self.component = tap.component
-        self.found: tuple[SiteTap, ...] = ()
+        self.found: tuple[tuple[object, SiteTap], ...] = ()
 
     def takes_part(self) -> bool:
         """Whether it acts in the call of the owner that begins; counts calls."""
@@ -40,7 +40,7 @@ class LazyTap:
             )
         return clock.tick(id(self)) == wanted
 
-    def known(self) -> tuple[SiteTap, ...]:
+    def known(self) -> tuple[tuple[object, SiteTap], ...]:
         """The sites, for compiled code.
 
         Raises:
@@ -60,23 +60,24 @@ class Recognition:
 
     Attributes:
         tracker: Follows the owner's data; fed by the frames inside it.
+        key: What stands for the owner's path in it.
     """
 
-    def __init__(self, path: str, lazies: Sequence[LazyTap]) -> None:
+    def __init__(self, key: str, lazies: Sequence[LazyTap]) -> None:
         self.tracker = Tracker()
-        self.path = path
+        self.key = key
         self.lazies = lazies
         self._seen: dict[str, set[int]] = {}
-        self._found: dict[int, list[SiteTap]] = {}
+        self._found: dict[int, list[tuple[object, SiteTap]]] = {}
         self._moving: set[int] = set()
 
-    def sites(self, sighting: Sighting) -> Iterator[SiteTap]:
-        """What is to happen at the call of a function that was sighted."""
+    def sites(self, sighting: Sighting, frame: object) -> Iterator[SiteTap]:
+        """What is to happen at the call of a function that was sighted in a frame."""
         for lazy in self.lazies:
             for site, projected in self._means(lazy, sighting):
                 tap = SiteTap(lazy.tap, site, projected)
-                self._found.setdefault(id(lazy), []).append(tap)
-                if site.path != self.path and sighting.call:
+                self._found.setdefault(id(lazy), []).append((frame, tap))
+                if site.path != self.key and sighting.call:
                     self._moving.add(id(lazy))
                 yield tap
 
@@ -89,7 +90,7 @@ class Recognition:
         for lazy in self.lazies:
             found = self._found.get(id(lazy), [])
             seen = self._seen.get(lazy.component.kind, set())
-            if seen and not found:
+            if seen and not _named(lazy.component) <= seen:
                 raise TargetError(_out_of_range(lazy.component, seen))
             # A site in a module that runs again in here does not tell them apart.
             lazy.found = () if id(lazy) in self._moving else tuple(found)
@@ -99,7 +100,7 @@ class Recognition:
         kind = component.kind
         seen = self._seen.setdefault(kind, set())
         if kind == "head":
-            cuts = [cut for cut in s.heads if cut.owner == self.path]
+            cuts = [cut for cut in s.heads if cut.owner == self.key]
             seen.update(cut.head for cut in cuts)
             site = Site(s.path, s.function, s.index)
             part = component.slice
@@ -112,7 +113,7 @@ class Recognition:
             for at, ranges in pieces.items():
                 yield replace(at, pieces=tuple(_joined(ranges))), False
             return
-        if s.path != self.path:
+        if s.path != self.key:
             return
         if s.undecided and s.function == _JOIN[kind]:
             self._require_decided(lazy)
@@ -130,12 +131,20 @@ class Recognition:
                 yield replace(site, operand=operand), r.projected
 
     def _require_decided(self, lazy: LazyTap) -> None:
-        if lazy.component.index is None or id(lazy) not in self._found:
+        component = lazy.component
+        if component.index is None or id(lazy) not in self._found:
             raise TargetError(
-                f"'{lazy.component}': {self.path or 'the model'!r} joins tensors that "
+                f"'{component}': {component.path or 'the model'!r} joins tensors that "
                 "have nothing in common inside it, so that only a forward of the "
                 "whole model tells what they are; pass an example to inputs="
             )
+
+
+def _named(component: Component) -> set[int]:
+    """The numbers that a component says; none if it means all."""
+    if part := component.slice:
+        return set(range(part.first, part.last + 1))
+    return set() if component.index is None else {component.index}
 
 
 def _out_of_range(component: Component, seen: set[int]) -> str:

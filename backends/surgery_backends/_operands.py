@@ -10,8 +10,10 @@ from torch import Tensor
 
 from surgery.anatomy import Component, Site, is_in_place, operands, with_operand
 from surgery.errors import TargetError
+from surgery.ops import Inputs
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+NO_INPUTS: Inputs = ((), {})
 
 
 def operand_of(site: Site, arguments: Arguments, component: Component) -> Tensor:
@@ -47,6 +49,20 @@ def written(func: Callable[..., Any], arguments: Arguments) -> Tensor | None:
     return None
 
 
+def unaliased(site: Site, arguments: Arguments, changes: Tensor) -> Arguments:
+    """The call's arguments, with copies of what shares the memory that it changes.
+
+    In `y *= y` each operand has a value of its own, whatever is written into the other.
+    """
+    read = 0 if arguments[1].get("out") is not None else 1
+    for position, operand in enumerate(operands(site.function, *arguments)):
+        if position >= read and isinstance(operand, Tensor):
+            if _is_alias(operand, changes):
+                new = operand.clone()
+                arguments = with_operand(site.function, *arguments, position, new)
+    return arguments
+
+
 def with_target(arguments: Arguments, old: Tensor, new: Tensor) -> Arguments:
     """The call's arguments, so that it changes `new` where it would change `old`."""
     args, kwargs = arguments
@@ -74,10 +90,21 @@ def with_part(tensor: Tensor, site: Site, part: Tensor) -> Tensor:
     if len(site.pieces) > 1:
         return tensor.index_copy(site.axis, _index(tensor, site), part)
     first, last = next(iter(site.pieces))
-    axis, end = site.axis, last + 1
+    return with_range(tensor, site.axis, first, last, part)
+
+
+def with_range(tensor: Tensor, axis: int, first: int, last: int, new: Tensor) -> Tensor:
+    """`tensor` with `new` in a range of an axis."""
     before = tensor.narrow(axis, 0, first)
-    after = tensor.narrow(axis, end, tensor.shape[axis] - end)
-    return torch.cat([before, part, after], axis)
+    after = tensor.narrow(axis, last + 1, tensor.shape[axis] - last - 1)
+    return torch.cat([before, new, after], axis)
+
+
+def _is_alias(one: Tensor, two: Tensor) -> bool:
+    if one is two or torch.compiler.is_compiling():
+        return one is two  # the tracer knows no memory
+    shared: bool = torch._C._is_alias_of(one, two)  # type: ignore  # no public way
+    return shared
 
 
 def _index(tensor: Tensor, site: Site) -> Tensor:

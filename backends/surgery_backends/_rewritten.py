@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, fx, nn
 
+from surgery._random import seeded
 from surgery.anatomy import is_scripted, mapped
 from surgery.errors import BackendError
 from surgery.graphs import OwnCode, compiled, trace_own_code
@@ -78,7 +79,6 @@ class Rewritten:
         self.module = module
         self.shadowed = shadowed
         self.taps: tuple[SiteTap, ...] = ()
-        self._codes = _codes_of(module)
         # Compiled callers leave this code to Python; nothing is loaded for it.
         loaded = "torch._dynamo" in sys.modules
         disable: Any = torch.compiler.disable
@@ -106,51 +106,87 @@ class Rewritten:
         )
 
     def _code(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Code:
-        flags = tuple(part.training for part in self.module.modules())
-        plain = flags, _kind((args, kwargs), shapes=False)
-        exact = flags, _kind((args, kwargs), shapes=True)
-        found = self._codes.get(plain) or self._codes.get(exact)
+        codes = _CODES.setdefault(self.module, {})
+        attributes = _attributes(self.module)
+        plain = attributes, _kind((args, kwargs), shapes=False)
+        exact = attributes, _kind((args, kwargs), shapes=True)
+        found = codes.get(plain) or codes.get(exact)
         if found is None:
-            own = trace_own_code(self.module, args, kwargs, both_modes=False)
+            own = _traced(self.module, args, kwargs)
             found = _Code(own)
-            while len(self._codes) >= _KEPT:
-                del self._codes[next(iter(self._codes))]
+            while len(codes) >= _KEPT:
+                del codes[next(iter(codes))]
             # Code that branches on sizes is traced for each.
-            self._codes[exact if own.guards else plain] = found
+            codes[exact if own.guards else plain] = found
         return found
 
     def __getstate__(self) -> dict[str, Any]:
         # Generated code does not travel.
-        return {**self.__dict__, "_codes": {}, "_outside": None}
+        return {**self.__dict__, "_outside": None}
 
 
-_CODES: WeakKeyDictionary[nn.Module, tuple[object, dict[object, _Code]]] = (
-    WeakKeyDictionary()
-)
+_CODES: WeakKeyDictionary[nn.Module, dict[object, _Code]] = WeakKeyDictionary()
+_SEEDS = 15106, 5473
+"""Python's and numpy's first draw is below 0.01 with the one, above 0.99 with the other
+(what torch draws stays in the graph, and code that branches on it is refused)."""
 
 
-def _codes_of(module: nn.Module) -> dict[object, _Code]:
-    """What was traced of a module before, if its attributes are as they were then."""
-    now = tuple(
-        (id(part), type(part), _state(vars(part), 4)) for part in module.modules()
+def _traced(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> OwnCode:
+    """The module's own code, unless it takes the one way or the other by chance."""
+    found: list[OwnCode] = []
+    for seed in _SEEDS:
+        with seeded(seed):
+            found.append(trace_own_code(module, args, kwargs, both_modes=False))
+    if len({own.graph.python_code("self").src for own in found}) > 1:
+        raise BackendError(
+            f"the code of {type(module).__name__} draws random numbers of Python or "
+            "numpy (as layer drop does), which a graph of it would hold for ever; use "
+            "backend='scoped', which runs the code itself"
+        )
+    return found[0]
+
+
+def _attributes(module: nn.Module) -> object:
+    """What code may read of a module and those in it, but for tensors' data."""
+    return tuple(
+        (
+            id(part),
+            type(part),
+            tuple(
+                (name, _state(value, 4))
+                for name, value in vars(part).items()
+                if name not in _TABLES
+            ),
+            _kind((part._parameters, part._buffers), shapes=True),
+        )
+        for part in module.modules()
+        if not is_scripted(part)
     )
-    before = _CODES.get(module)
-    if before is None or before[0] != now:
-        before = _CODES[module] = now, {}
-    return before[1]
+
+
+_OURS = {"forward", _compiled._REPLICATE}
+_TABLES = (frozenset(vars(nn.Module())) | _OURS) - {"training"}
+"""What torch keeps in every module (hooks, and what is looked at apart), and we do."""
 
 
 def _state(value: object, depth: int) -> object:
     """What code may read of an attribute, as far as it is no tensor's data."""
+    if isinstance(value, Tensor):
+        return _kind(value, shapes=True)
     if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+        return type(value), value
     if depth and isinstance(value, (tuple, list)):
         return tuple(_state(x, depth - 1) for x in cast("tuple[object, ...]", value))
     if depth and isinstance(value, dict):
         items = cast("dict[object, object]", value).items()
-        return tuple((k, _state(x, depth - 1)) for k, x in items if k != "forward")
-    if depth and not isinstance(value, (Tensor, nn.Module, type)):
-        return type(value), _state(getattr(value, "__dict__", None), depth - 1)
+        return tuple((k, _state(x, depth - 1)) for k, x in items)
+    if isinstance(value, (set, frozenset)):
+        return frozenset(cast("frozenset[object]", value))
+    if depth and not isinstance(value, (nn.Module, type)):
+        held = getattr(value, "__dict__", None)
+        return id(value), type(value), _state(held, depth - 1)
     return id(value)
 
 

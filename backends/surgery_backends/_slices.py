@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from surgery.anatomy import Component, channel_axis
+from surgery.anatomy import Component, channel_axis, channel_axis_of
 from surgery.backend import Action
 from surgery.errors import OperationError, ShapeMismatchError
-from surgery.ops import Inputs
+from surgery_backends._operands import NO_INPUTS, with_range
 
 
 def edit_slice(action: Action, tensor: Tensor, component: Component) -> Tensor:
@@ -18,7 +18,7 @@ def edit_slice(action: Action, tensor: Tensor, component: Component) -> Tensor:
         return tensor
     axis = tensor.ndim - 1 if part.axis == "feature" else 1
     where = narrowed(tensor, axis, component, "the input has")
-    edited = action(where, ((), {}), 0)
+    edited = action(where, NO_INPUTS, 0)
     if not isinstance(edited, Tensor):
         return tensor
     return put_back(tensor, axis, component, edited)
@@ -34,9 +34,9 @@ def edit_channels(
             "and not one tensor, so that it is not clear whose channels are meant; "
             "target a module inside it, or all of it"
         )
-    axis = channel_axis(module, output)
+    axis = _channel_axis(module, output, component)
     where = narrowed(output, axis, component, f"{type(module).__name__} returns")
-    edited = action(where, _NO_INPUTS, index)
+    edited = action(where, NO_INPUTS, index)
     if edited is where or not isinstance(edited, Tensor):
         return output
     return put_back(output, axis, component, edited)
@@ -63,14 +63,16 @@ def put_back(tensor: Tensor, axis: int, component: Component, new: Tensor) -> Te
     """`tensor` with `new` in the component's range of an axis."""
     part = component.slice
     assert part is not None
-    end = part.last + 1
-    before = tensor.narrow(axis, 0, part.first)
-    after = tensor.narrow(axis, end, tensor.shape[axis] - end)
-    whole = torch.cat([before, new, after], axis)
+    whole = with_range(tensor, axis, part.first, part.last, new)
     if whole.stride() == tensor.stride():
         return whole
     # For code after it that takes views.
     return torch.empty_like(tensor).copy_(whole)
 
 
-_NO_INPUTS: Inputs = ((), {})
+def _channel_axis(module: nn.Module, output: Tensor, component: Component) -> int:
+    """As in the recorded forward, if there was one: a shape may mislead."""
+    recorded = component.facts.output_shape if component.facts else None
+    if recorded is None or len(recorded) != output.ndim:
+        return channel_axis(module, output)
+    return channel_axis_of(module, recorded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -13,17 +14,20 @@ from surgery.backend import Action
 from surgery.errors import OperationError
 from surgery.ops import Edit, Identity, Inputs
 from surgery_backends._mha import MULTI_HEAD, attend
+from surgery_backends._operands import NO_INPUTS as NO_INPUTS
 from surgery_backends._operands import (
     Arguments,
     operand_of,
     part_of,
+    unaliased,
     with_new_operand,
     with_part,
     with_target,
     written,
 )
+from surgery_backends._running import outside
 
-NO_INPUTS: Inputs = ((), {})
+_SERIAL = count()
 
 
 class Tap:
@@ -31,9 +35,11 @@ class Tap:
 
     Attributes:
         wants_owner: Whether it may need what went into the owner.
+        serial: Tells which of two was attached first.
     """
 
     def __init__(self, action: Action, component: Component) -> None:
+        self.serial = next(_SERIAL)
         self.action = action
         self.component = component
         place = component.place
@@ -45,13 +51,14 @@ class Tap:
 
     def __call__(self, value: object, inputs: Inputs) -> object:
         index = self.action.clock.tick(id(self))
-        return self.action(value, inputs, index)
+        with outside():
+            return self.action(value, inputs, index)
 
     def inputs(self, met: Met) -> Inputs:
         """What the action is handed as inputs."""
         if not self.action.wants_inputs:
             return NO_INPUTS
-        kind, change = self.component.kind, met.call.changes
+        kind = self.component.kind
         if kind == "function":
             return met.call.arguments
         if kind in ("skip", "branch") and met.projected:
@@ -60,8 +67,7 @@ class Tap:
             other = Site(
                 met.site.path, met.site.function, operand=1 - (met.site.operand or 0)
             )
-            skip = operand_of(other, met.call.arguments, self.component)
-            return (skip.clone() if skip is change else skip,), {}
+            return (operand_of(other, met.call.arguments, self.component),), {}
         if kind == "skip":
             self._refuse_identity()
         return NO_INPUTS
@@ -108,11 +114,10 @@ class SiteTap:
 
 
 class Called(NamedTuple):
-    """One call of a function: its arguments, and the tensor that it changes."""
+    """One call of a function, with its arguments as they were before anything acted."""
 
     func: Callable[..., Any]
     arguments: Arguments
-    changes: Tensor | None
 
 
 class Met(NamedTuple):
@@ -147,18 +152,17 @@ def run_cut(
 ) -> Any:
     """Call the function with actions on its operands and on what comes out."""
     changes = written(func, arguments)
-    # Copies: by the time the action looks, the function has changed its inputs.
-    kept = any(w.tap.component.kind == "function" for w in wanted)
-    if changes is not None and kept:
-        arguments_before = mapped(arguments, torch.clone)
-    else:
-        arguments_before = arguments
-    call = Called(func, arguments_before, changes)
-    met = [Met(*w, call) for w in wanted]
+    # Copies: by the time an action looks, the function may have changed its inputs.
+    kept = changes is not None and any(w.tap.action.wants_inputs for w in wanted)
+    call = Called(func, mapped(arguments, torch.clone) if kept else arguments)
+    in_order = sorted(wanted, key=lambda w: w.tap.serial)
+    met = [Met(*w, call) for w in in_order]
     heads = [m for m in met if m.site.function == MULTI_HEAD and m.site.pieces]
-    for m in met:
-        if m.site.operand is not None:
-            arguments = _with_operand_cut(m, arguments, changes)
+    operands = [m for m in met if m.site.operand is not None]
+    if operands and changes is not None:
+        arguments = unaliased(operands[0].site, arguments, changes)
+    for m in operands:
+        arguments = _with_operand_cut(m, arguments, changes)
     results = [m for m in met if m.site.operand is None and m not in heads]
     if heads:
         output = attend(func, arguments, lambda value: _in_turn(heads, value))

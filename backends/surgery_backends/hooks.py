@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeGuard, final
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,15 @@ from surgery.anatomy import (
     is_scripted,
     mapped,
     may_be_iterated,
+    tensors,
 )
 from surgery.backend import AbstractBackend, Action
 from surgery.errors import BackendError, OperationError, TargetError
 from surgery.ops import Clock
 from surgery_backends._compiled import seen_by_compiled_code
-from surgery_backends._frames import outside
+from surgery_backends._operands import NO_INPUTS
+from surgery_backends._running import outside
 from surgery_backends._slices import edit_channels, edit_slice
-
-_NO_INPUTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
 
 @final
@@ -87,7 +87,7 @@ class ModuleTap:
         output: object,
     ) -> object:
         clock = self.action.clock
-        inputs = clock.entered(id(self)) if self.action.wants_inputs else _NO_INPUTS
+        inputs = clock.entered(id(self)) if self.action.wants_inputs else NO_INPUTS
         if any(clock.inside(id(span)) for span in self.unless):
             return None
         index = clock.tick(id(self))
@@ -98,8 +98,12 @@ class ModuleTap:
         component = self.action.component
         with outside():
             if component.kind == "channel":
-                return edit_channels(self.action, module, output, component, index)
-            return self.action(output, inputs, index)
+                new = edit_channels(self.action, module, output, component, index)
+            else:
+                new = self.action(output, inputs, index)
+            if _given_back(output, (args, kwargs), module, component):
+                return _written(output, new)
+            return new
 
     def done(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         self.action.clock.leave(id(self))
@@ -140,21 +144,29 @@ class InputTap:
                 if seen > 1:
                     return tensor
                 return edit_slice(self.action, tensor, component)
-            edited = self.action(tensor, _NO_INPUTS, seen - 1)
+            edited = self.action(tensor, NO_INPUTS, seen - 1)
             return edited if isinstance(edited, Tensor) else tensor
 
-        if component.part is None:
+        name, part = component.part, component.slice
+        if name is None and part is None:
             return mapped(args, edit), mapped(kwargs, edit)
-        return self._edit_field(module, args, kwargs, edit)
+        if name is None and part is not None:
+            name = part.of
+        if name is None:
+            fields = input_fields(module, args, kwargs)
+            name = next((field for field in fields if tensors(fields[field])), None)
+        if name is None:  # no tensor went in
+            return args, kwargs
+        return self._edit_field(name, module, args, kwargs, edit)
 
     def _edit_field(
         self,
+        name: str,
         module: nn.Module,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         edit: Callable[[Tensor], Tensor],
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        name = self.component.part
         if name in kwargs:
             return args, {**kwargs, name: mapped(kwargs[name], edit)}
         positional = list(input_fields(module, args, {}))
@@ -239,6 +251,28 @@ def _tap_container(
         path = f"{component.path}.{name}"
         part = Component(canonical(path), "module", path)
         _tap_module(stack, child, part, action.for_child(part), (*around, span))
+
+
+def _given_back(
+    output: object, given: object, module: nn.Module, component: Component
+) -> TypeGuard[Tensor]:
+    """Whether a module returns a tensor that it was given and has changed.
+
+    What called it may go on with that tensor and ignore what is returned.
+    """
+    noted = component.facts is not None and "in place" in component.facts.note
+    if not noted and getattr(module, "inplace", False) is not True:
+        return False
+    return isinstance(output, Tensor) and any(x is output for x in tensors(given))
+
+
+def _written(output: Tensor, new: object) -> object:
+    """`new`, in the memory of the output."""
+    if not isinstance(new, Tensor) or new.shape != output.shape or new is output:
+        return new
+    if torch.is_grad_enabled() and output.requires_grad:
+        return new  # the module keeps its output for backward
+    return output.copy_(new)
 
 
 def _refuse_scripted(module: nn.Module, component: Component) -> None:

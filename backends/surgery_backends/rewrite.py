@@ -5,8 +5,9 @@ module call in it one node), the action is put at its place in the graph, and th
 that torch.fx writes from it becomes the instance's `forward`. No function is
 intercepted while it runs. It is traced at the module's first call, whose inputs tell
 what is a tensor and which way the code goes, and again when that changes: the mode, the
-kind of an argument, a size that the code branches on. Code that cannot be traced is
-refused by cause.
+kind of an argument, a size that the code branches on, an attribute. What it reads of
+Python's globals (and of generators of its own) is taken to stay as it was then. Code
+that cannot be traced, or that goes one way or the other by chance, is refused by cause.
 """
 
 from __future__ import annotations

@@ -11,10 +11,9 @@ operation.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, ClassVar, cast, final
+from typing import ClassVar, final
 
 from torch import nn
 
@@ -22,7 +21,7 @@ from surgery.anatomy import Component, Place, is_scripted
 from surgery.backend import AbstractBackend, Action
 from surgery.errors import BackendError
 from surgery_backends._compiled import seen_by_compiled_code
-from surgery_backends._frames import Frame, drop_dead
+from surgery_backends._frames import Frame, drop_dead, frame_of
 from surgery_backends._lazy import LazyTap
 from surgery_backends._taps import SiteTap, Tap
 
@@ -45,6 +44,7 @@ class ScopedBackend(AbstractBackend):
     ) -> Callable[[], None]:
         tap = Tap(action, component)
         with ExitStack() as stack:
+            _add_frames(stack, model)
             if component.place is None:
                 _attach_lazily(stack, model, tap)
             else:
@@ -61,7 +61,7 @@ def _attach_at_sites(
     for site in place.sites:
         owner = model.get_submodule(site.path)
         _refuse_scripted(owner, tap.component)
-        frame = _frames(stack, owner, site.path)
+        frame = _frame(owner)
         site_tap = SiteTap(tap, site, place.projected)
         frame.taps += (site_tap,)
         stack.callback(_remove, frame, site_tap)
@@ -70,62 +70,39 @@ def _attach_at_sites(
 
 def _attach_lazily(stack: ExitStack, model: nn.Module, tap: Tap) -> None:
     """Where no forward was recorded, the owner's next one is watched."""
-    path = tap.component.path
-    owner = model.get_submodule(path)
+    owner = model.get_submodule(tap.component.path)
     _refuse_scripted(owner, tap.component)
-    frame = _frames(stack, owner, path)
+    frame = _frame(owner)
     lazy = LazyTap(tap)
     frame.lazies += (lazy,)
     stack.callback(_remove_lazy, frame, lazy)
     stack.callback(seen_by_compiled_code(owner))
 
 
-def _frames(stack: ExitStack, owner: nn.Module, path: str) -> Frame:
-    """Frames on a module and on all inside it; gives the module's own."""
-    for name, module in owner.named_modules():
+def _add_frames(stack: ExitStack, model: nn.Module) -> None:
+    """Frames on all modules: an owner may call one that lies elsewhere."""
+    for module in model.modules():
         if is_scripted(module):  # what runs in it is not intercepted anyway
             continue
-        frame = _frame_of(module)
+        frame = frame_of(module)
         if frame is None:
-            frame = Frame(".".join(part for part in (path, name) if part))
-            module.register_forward_pre_hook(
-                frame.begin, prepend=True, with_kwargs=True
-            )
-            module.register_forward_hook(frame.end, always_call=True)
+            frame = Frame()
+            frame.hook(module)
+        else:
+            frame.go_around(module)
         frame.users += 1
         stack.callback(_release, module, frame)
-    found = _frame_of(owner)
-    assert found is not None
-    return found
 
 
-def _frame_of(module: nn.Module) -> Frame | None:
-    """The frame that the module has, perhaps as a copy of one that had it."""
-    for hook in module._forward_pre_hooks.values():
-        owner = getattr(hook, "__self__", None)
-        if isinstance(owner, Frame):
-            return owner
-    return None
+def _frame(module: nn.Module) -> Frame:
+    frame = frame_of(module)
+    assert frame is not None  # as it is a module of the model
+    return frame
 
 
 def _release(module: nn.Module, frame: Frame) -> None:
     frame.users -= 1
-    if frame.users:
-        return
-    tables = [
-        cast("OrderedDict[int, Any]", table)
-        for name, table in vars(module).items()
-        if name.startswith("_forward_") and isinstance(table, OrderedDict)
-    ]
-    # By place and not by handle: a handle would not be copied with the model.
-    ids = {i for t in tables for i, h in t.items() if _belongs(h, frame)}
-    for table in tables:
-        for key in ids & table.keys():
-            del table[key]
-
-
-def _belongs(hook: object, frame: Frame) -> bool:
-    return getattr(hook, "__self__", None) is frame
+    frame.unhook(module)
 
 
 def _remove(frame: Frame, tap: SiteTap) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from surgery.anatomy import is_recording, tensors
+from surgery.anatomy import input_fields, is_recording, tensors
 from surgery.ops._proof import Tally
-
 
 _SWEPT: ContextVar[int | None] = ContextVar("number of the batch swept", default=None)
 
@@ -81,7 +80,9 @@ class Clock:
             running = self._running()
             running.clear()
             running.under_way = True
-            first = next((x for x in tensors((args, kwargs)) if x.ndim), None)
+            # In the order of the signature, as the recorder has it.
+            given = input_fields(module, args, kwargs) if kwargs else args
+            first = next((x for x in tensors(given) if x.ndim), None)
             self._local.batch_size = None if first is None else first.shape[0]
 
     def end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:

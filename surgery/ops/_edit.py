@@ -198,6 +198,8 @@ def _left_alone(output: object, main: Tensor) -> str:
 
 def _laid_out_like(old: Tensor, new: Tensor) -> Tensor:
     """`new` with the strides of `old`, for code after it that takes views."""
+    if old.is_nested:  # it has no one shape
+        return new
     if new.stride() == old.stride() or new.shape != old.shape:
         return new
     return torch.empty_like(old).copy_(new)

@@ -55,7 +55,9 @@ class _HeldInEval:
 def freeze_component(
     model: nn.Module, component: Component
 ) -> tuple[Callable[[], None], int, bool]:
-    """Freeze a module, a parameter, or the modules that compute a branch or a skip.
+    """Freeze a module, a parameter, or all that computes a branch or a skip.
+
+    That is its modules, and the parameters that code beside these uses directly.
 
     Returns:
         How to thaw it, how many tensors and norms were frozen, and whether any of them
@@ -68,6 +70,9 @@ def freeze_component(
         for name, parameter in owner.named_parameters()
         if component.kind != "parameter" or name == component.part
     ]
+    if component.kind in ("skip", "branch") and component.place is not None:
+        direct = component.place.parameters
+        named += [(name, _parameter(model, name)) for name in direct]
     for name, parameter in named:
         require_values(name, parameter, component)
     parameters = _once(parameter for _, parameter in named)
@@ -100,6 +105,13 @@ def _computed_by(component: Component) -> tuple[str, ...]:
     if component.kind not in ("skip", "branch"):
         return (component.path,)
     return component.place.modules if component.place else ()
+
+
+def _parameter(model: nn.Module, name: str) -> nn.Parameter:
+    # A scripted module has no `get_parameter`.
+    path, _, last = name.rpartition(".")
+    parameter: nn.Parameter = getattr(model.get_submodule(path), last)
+    return parameter
 
 
 def _once(items: Iterable[_T]) -> list[_T]:
@@ -152,3 +164,8 @@ def _release_norm(norm: nn.Module) -> None:
         if held.shadowed is not None:  # a copy of a frozen model stays frozen
             norm.__dict__["train"] = held.shadowed
         norm.training = held.asked
+
+
+def is_frozen(part: Tensor | nn.Module) -> bool:
+    """Whether a parameter or a norm is held frozen at present."""
+    return part in (_TENSORS if isinstance(part, Tensor) else _NORMS)

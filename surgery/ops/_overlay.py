@@ -80,3 +80,8 @@ def _take_off(tensor: Tensor, token: object) -> None:
     if not layers:
         del _LAYERS[tensor]
     tensor.copy_(value)
+
+
+def is_overlaid(tensor: Tensor) -> bool:
+    """Whether values are laid over it at present."""
+    return tensor in _LAYERS

@@ -175,8 +175,9 @@ def _require_modules(component: Component) -> None:
             f"which modules compute {component} is known only from a forward; pass an "
             "example input: surgery.freeze(model, target, inputs=x)"
         )
-    if not component.place.modules:
+    if not (component.place.modules or component.place.parameters):
         raise OperationError(
-            f"no module computes {component}: there is nothing to freeze; name the "
-            "module or the parameter that is to stay as it is"
+            f"no module or parameter of its own computes {component}: there is "
+            "nothing to freeze; name the module or the parameter that is to stay as "
+            "it is"
         )

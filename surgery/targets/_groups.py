@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias, TypeGuard
 
 from torch import nn
@@ -12,6 +12,7 @@ from surgery.anatomy._record import Record
 from surgery.anatomy._spelling import canonical
 from surgery.errors import TargetError
 from surgery.targets._names import Names
+from surgery.targets._overlap import without_repetition
 from surgery.targets._resolve import as_target, resolve_in
 from surgery.targets._target import Range, Target
 
@@ -25,7 +26,7 @@ def resolve_group(
     *,
     called_only: bool = True,
 ) -> tuple[Component, ...]:
-    """The union of targets as one group: no repetition, no module inside another.
+    """The union of targets as one group: nothing twice, nothing inside another.
 
     Args:
         model: The model, without wrappers.
@@ -34,7 +35,8 @@ def resolve_group(
         called_only: As in `resolve`.
 
     Raises:
-        TargetError: If one of them does not parse or names nothing.
+        TargetError: If one of them does not parse or names nothing, or if two overlap
+            and neither is inside the other.
         NoEffectError: If what one of them names was recorded never to run.
     """
     return _group(Names(model), _flat(targets, model), record, called_only)
@@ -99,9 +101,7 @@ def _group(
         for component in resolve_in(names, target, record, called_only)
     )
     whole = {c.path for c in union if c.kind == "module" and c.call is None}
-    return tuple(
-        c for c in union if not _covered(names, c, whole) and not _repeated(c, union)
-    )
+    return without_repetition([c for c in union if not _covered(names, c, whole)])
 
 
 def _covered(names: Names, component: Component, whole: set[str]) -> bool:
@@ -114,23 +114,6 @@ def _covered(names: Names, component: Component, whole: set[str]) -> bool:
     return all(
         any(names.paths[outer] in whole for outer in _ancestors(alias))
         for alias in names.aliases(component.path)
-    )
-
-
-def _repeated(component: Component, union: Collection[Component]) -> bool:
-    """Whether the group has all such parts of its module, of which it is one."""
-    if component.kind == "module" or (
-        component.index is None and component.call is None
-    ):
-        return False
-    return any(
-        other is not component
-        and other.kind == component.kind
-        and (other.path, other.part) == (component.path, component.part)
-        and (other.operand, other.slice) == (component.operand, component.slice)
-        and other.index in (None, component.index)
-        and other.call in (None, component.call)
-        for other in union
     )
 
 

@@ -71,7 +71,7 @@ def _slices(
             str(Input(axis=axis, index=Index(r.first, r.last))),
             "input",
             "",
-            slice=Slice(name, r.first or 0, r.last or 0),
+            slice=Slice(name, r.first or 0, r.last or 0, field.name if field else None),
             facts=_facts(field),
         )
         for r in ranges

@@ -58,7 +58,7 @@ def part_at_call(part: Component, call: int, record: Record) -> Component:
                 f"for every call of {part.path!r}; name it without '@{call}'"
             )
     sites = tuple(replace(site, call=call) for site in place.sites)
-    name = f"{part.path}@{call}{part.name.removeprefix(part.path)}"
+    name = f"{part.path}@{call}:{part.name.partition(':')[2]}"
     return replace(part, name=name, call=call, place=replace(place, sites=sites))
 
 

@@ -90,7 +90,7 @@ def _as_recorded(names: Names, component: Component) -> tuple[Component, ...]:
     if facts is None or names.paths.get(component.path) != component.path:
         return ()
     if component.kind != "module":
-        return (component,) if component.place is not None else ()
+        return (component,) if _is_its_code(names, component) else ()
     if facts.calls:
         return (component,)
     found = running_inside(names, component.path)
@@ -99,6 +99,20 @@ def _as_recorded(names: Names, component: Component) -> tuple[Component, ...]:
     raise NoEffectError(
         f"'{component}' never ran in the forward that listed it ({facts.note}); pass "
         "`inputs=` of a forward in which it does, or name what runs"
+    )
+
+
+def _is_its_code(names: Names, component: Component) -> bool:
+    """Whether the modules that a part was recorded in are of the same classes here.
+
+    Another model may have another forward at the same path.
+    """
+    place = component.place
+    if place is None or len(place.code) != len(place.sites):
+        return False
+    return all(
+        type(names.modules.get(site.path)) is code
+        for site, code in zip(place.sites, place.code, strict=True)
     )
 
 

@@ -6,11 +6,12 @@ built from the text is built, and the rest is recognised in the modules' next fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from surgery.anatomy._component import Component
 from surgery.anatomy._record import Record
-from surgery.anatomy._spelling import canonical
+from surgery.anatomy._spelling import canonical, owner
 from surgery.errors import TargetError
 from surgery.targets._absent import absent
 from surgery.targets._channels import channels
@@ -37,9 +38,10 @@ def inside(
     owners = _owners(names, target, record)
     suffix = replace(suffix, name=function_of_text(suffix.name))
     if suffix.name == "channel":
-        return channels(names, owners, target, record)
+        return _spelled(names, channels(names, owners, target, record))
     if record is None:
-        return tuple(unseen_part(path, target.call, suffix) for path in owners)
+        unseen = (unseen_part(path, target.call, suffix) for path in owners)
+        return _spelled(names, unseen)
     parts = by_owner(record.parts)
     found = [
         part if target.call is None else part_at_call(part, target.call, record)
@@ -48,7 +50,21 @@ def inside(
     ]
     if not found:
         raise TargetError(absent(owners, target, suffix, record.parts))
-    return tuple(found)
+    return _spelled(names, found)
+
+
+def _spelled(names: Names, parts: Iterable[Component]) -> tuple[Component, ...]:
+    """Parts, of which each is named so that its name can be read."""
+    return tuple(
+        replace(part, name=f"{_owner(names, part.path)}:{part.name[3:]}")
+        if part.name.startswith("re:")
+        else part
+        for part in parts
+    )
+
+
+def _owner(names: Names, path: str) -> str:
+    return owner(path, type(names.modules[path]).__name__)
 
 
 def _owners(names: Names, target: Target, record: Record | None) -> list[str]:

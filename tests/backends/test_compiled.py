@@ -251,3 +251,22 @@ def test_a_compiled_part_outside_of_a_forward_is_compiled_once(net: Net) -> None
         for _ in range(4):
             assert torch.equal(net.blocks(X), wanted)
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+
+
+def test_a_forward_that_the_user_sets_meanwhile_stays(net: Net) -> None:
+    compiled(net)(X)
+
+    def own(x: Tensor) -> Tensor:
+        return x * 5
+
+    def earlier(x: Tensor) -> Tensor:
+        return x * 3
+
+    for before in (None, earlier):
+        if before is not None:
+            net.head.forward = before  # type: ignore
+        with surgery.ablate(net, "head", surgery.ops.Noise(0.0)):
+            net.head.forward = own  # type: ignore
+        assert net.head.forward is own
+        assert "_replicate_for_data_parallel" not in vars(net.head)
+        del net.head.forward

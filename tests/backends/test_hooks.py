@@ -429,3 +429,80 @@ def test_a_container_with_a_scripted_child_is_refused_and_keeps_no_hook(
     ours = [model, model[0], stage, *stage, stage[1][0]]  # type: ignore[index]
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in ours)
     assert torch.equal(model(X), plain)
+
+
+def test_a_slice_is_of_the_field_that_was_recorded_however_inputs_are_passed() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return x * 1, y * 1
+
+    model, y = Two(), torch.ones(4, 4)
+    cut = X.clone()
+    cut[:, 0] = 0
+    for inputs in ((X, y), None):
+        with surgery.ablate(model, "input:feature#0", inputs=inputs):
+            first, second = model(y=y, x=X)
+        assert torch.equal(first, cut) and torch.equal(second, y)
+
+
+def test_the_batch_size_is_that_of_the_first_argument_of_the_signature() -> None:
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, pos: Tensor) -> Tensor:
+            out: Tensor = self.inner(x) + pos
+            return out
+
+    model, pos = Placed(), torch.ones(1, 4)
+    with surgery.ablate(model, "inner", "resample", seed=3):
+        named = model(pos=pos, x=X)
+    with surgery.ablate(model, "inner", "resample", seed=3):
+        assert torch.equal(model(X, pos), named)
+    assert not torch.equal(model(X, pos), named)
+
+
+def test_channels_stay_on_the_axis_that_was_recorded() -> None:
+    class Last(nn.Module):
+        """Gives (B, H, W, C), of which a shape with H != W does not tell."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 1
+
+    model = nn.Sequential(Last())
+    with surgery.ablate(model, "0:channel#1", inputs=(torch.ones(2, 8, 8, 3),)):
+        out = model(torch.ones(2, 8, 4, 3))
+    assert torch.equal(out.sum((0, 1, 2)), torch.tensor([64.0, 0.0, 64.0]))
+
+
+@torch.no_grad()
+def test_an_in_place_module_whose_result_nobody_uses_is_ablated() -> None:
+    class Ignoring(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+            self.act = nn.ReLU(inplace=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.inner(x)
+            self.act(y)
+            return y
+
+    model = Ignoring()
+    with surgery.ablate(model, "act", dial=0.5):
+        assert torch.equal(model(X), model.inner(X).relu() / 2)
+    with surgery.ablate(model, "act", "identity"):
+        assert torch.equal(model(X), model.inner(X))
+    model.act.inplace = False
+    with surgery.ablate(model, "act"):
+        assert torch.equal(model(X), model.inner(X))
+
+
+def test_an_in_place_module_is_ablated_in_training_too() -> None:
+    inner = nn.Linear(4, 4)
+    model = nn.Sequential(inner, nn.ReLU(inplace=True))
+    with surgery.ablate(model, "1", dial=0.5):
+        model(X).sum().backward()
+    by_hand = torch.autograd.grad(model(X).sum() / 2, [inner.weight])[0]
+    torch.testing.assert_close(inner.weight.grad, by_hand)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -307,3 +309,42 @@ def test_ranking_by_either_backend_gives_the_same_table(net: Net) -> None:
     ]
     values = [[(r.component, r.value) for r in ranking.rows] for ranking in rankings]
     assert values[0] == values[1] and len(values[0]) == 2
+
+
+def test_an_attribute_that_changes_meanwhile_is_seen(net: Net) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = 1.0
+            self.more = {"factor": 1.0}
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x * self.factor * self.more["factor"]) + x
+
+    model, x = Scaled(), draw(2, 3)
+    site = Site("", "add", 0, 1)
+    undo, _ = attach(
+        model, Component(":add#0.arg1", "add", "", place=Place((site,))), Zero()
+    )
+    assert torch.equal(model(x), F.relu(x))
+    model.factor = 2.0
+    assert torch.equal(model(x), F.relu(x * 2))
+    model.more["factor"] = 4.0
+    assert torch.equal(model(x), F.relu(x * 8))
+    undo()
+
+
+@pytest.mark.parametrize("draws", [random.random, np.random.rand])
+def test_code_that_goes_its_way_by_chance_is_refused(
+    draws: Callable[[], float],
+) -> None:
+    class Dropping(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + (x if draws() < 0.1 else F.relu(x))
+
+    model = Dropping()
+    part = Component(":add#0.arg0", "add", "", place=Place((Site("", "add", 0, 0),)))
+    undo, _ = attach(model, part, Zero())
+    with pytest.raises(BackendError, match=r"random numbers.*backend='scoped'"):
+        model(draw(3))
+    undo()

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from surgery.anatomy import Component, record
 from surgery.errors import BackendError, OperationError, TargetError
+from surgery.ops import Constant
 from tests.backends.cutting import assert_clean, cut, install, part
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
@@ -777,3 +778,48 @@ def test_the_kinds_it_covers() -> None:
 
     for kind in ("skip", "branch", "gate", "add", "cat", "function", "head"):
         assert get_backend("auto", Component("x", kind, "x")).name == "scoped"
+
+
+@pytest.mark.parametrize("operand", [0, 1])
+def test_an_operand_in_place_is_cut_apart_from_its_alias(operand: int) -> None:
+    def squares(m: Own, x: Tensor) -> Tensor:
+        y: Tensor = m.a(x)
+        y *= y
+        return y
+
+    def viewed(m: Own, x: Tensor) -> Tensor:
+        y: Tensor = m.a(x)
+        y.mul_(y.view(-1).view_as(y))
+        return y
+
+    for form in (squares, viewed):
+        model = Own(form)
+        with cut(model, part("mul", "", "mul", operand=operand), Constant(3.0)):
+            assert torch.equal(model(X), model.a(X) * 3)
+
+
+@pytest.mark.parametrize("order", [("skip", "branch"), ("branch", "skip")])
+def test_a_branch_lets_the_skip_through_that_is_cut_itself(
+    order: tuple[str, str],
+) -> None:
+    def out_of_place(m: Own, x: Tensor) -> Tensor:
+        y: Tensor = x + m.a(x)
+        return y
+
+    def into_the_skip(m: Own, x: Tensor) -> Tensor:
+        x = x.clone()
+        x += m.a(x)
+        return x
+
+    for form in (out_of_place, into_the_skip):
+        model = Own(form)
+        modes = {"skip": "zero", "branch": "identity"}
+        parts = {
+            "skip": part("skip", "", "add", operand=0),
+            "branch": part("branch", "", "add", operand=1),
+        }
+        undo = [install(model, parts[kind], modes[kind])[1] for kind in order]
+        assert torch.equal(model(X), X)
+        for each in undo:
+            each()
+        assert_clean(model)

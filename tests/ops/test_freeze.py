@@ -175,3 +175,42 @@ def test_state_dict_keys_stay_the_same() -> None:
     with surgery.freeze(model, ["0", "1"]):
         assert list(model.state_dict()) == keys
         model.load_state_dict(make().state_dict())
+
+
+class Direct(nn.Module):
+    """A branch of a parameter, of another module's weight, and of a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(4))
+        self.fc, self.out = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.linear(x, self.weight).relu()
+        y = self.out(nn.functional.linear(y, self.fc.weight))
+        return (x + y) * self.scale  # type: ignore[no-any-return]
+
+
+def test_a_frozen_branch_holds_the_parameters_that_its_code_uses_itself() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Direct())
+    with surgery.freeze(model, "1:branch", inputs=(X,)):
+        frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
+        assert frozen == ["1.weight", "1.fc.weight", "1.out.weight", "1.out.bias"]
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_frozen_branch_holds_what_a_scripted_child_learns() -> None:
+    class Scripted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = torch.jit.script(nn.Linear(4, 4)), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.b(self.a(x))  # type: ignore[no-any-return]
+
+    model = Scripted()
+    with surgery.freeze(model, ":branch", inputs=(X,)):
+        assert not any(p.requires_grad for p in model.parameters())
+    assert all(p.requires_grad for p in model.parameters())

@@ -192,3 +192,52 @@ def test_what_is_no_target_is_refused(
         function(resnet, [resnet.get_submodule("layer1.0")])
     with pytest.raises(TargetError, match="'layer9' names nothing"):
         function(resnet, ["fc", ["layer9"]])
+
+
+def test_what_is_inside_another_member_is_not_done_twice(
+    net: nn.Module, parted: Record, names: Names
+) -> None:
+    def group(*texts: str, record: Record | None = parted) -> list[str]:
+        return names(resolve_group(net, list(texts), record))
+
+    assert group("blocks.0:skip#0", "blocks.0:add#0.arg0") == ["blocks.0:skip#0"]
+    assert group("merge:relu#1", "merge:relu") == ["merge:relu#1", "merge:relu#0"]
+    assert group("stem:channel#0", "stem:channel#0-3", "stem:channel#2-3") == [
+        "stem:channel#0-3"
+    ]
+    heads = "blocks.0.attn:head#0-1"
+    assert group("blocks.0.attn:head#1", heads, "blocks.0.attn:head#0") == [heads]
+    assert group("stem@0:channel#0", "stem:channel#0-1", record=None) == [
+        "stem:channel#0-1"
+    ]
+    assert group("input:x", "input", "input:channel#1") == ["input"]
+    assert group("input:channel#1", "input:x") == ["input:x"]
+    apart = ["stem:channel#0-1", "stem:channel#2", "blocks.0:branch#0", "input:y"]
+    assert group(*apart, record=None) == apart
+
+
+def test_members_that_overlap_in_part_are_refused(
+    net: nn.Module, parted: Record, make_record: Callable[..., Any]
+) -> None:
+    for texts, mend in (
+        (["stem:channel#0-2", "stem:channel#2-3"], "as one: 'stem:channel#0-3'"),
+        (["stem@0:channel#0-2", "stem:channel#2"], "name them as one"),
+        (["input:channel#0", "input:feature#3"], "name one of them"),
+    ):
+        with pytest.raises(TargetError, match=f"overlap.*{mend}"):
+            resolve_group(net, texts, parted)
+    whole = resolve_group(
+        net, ["stem:channel#0-2", "stem:channel#2-3", "stem:channel#0-5"], parted
+    )
+    assert [str(c) for c in whole] == ["stem:channel#0-5"]
+
+
+def test_members_that_may_be_the_same_tensor_ask_for_a_forward(
+    net: nn.Module, names: Names
+) -> None:
+    with pytest.raises(TargetError, match=r"may be the same tensor.*inputs="):
+        resolve_group(net, ["blocks.0:skip", "blocks.0:add#0.arg0"])
+    with pytest.raises(TargetError, match=r"overlap.*inputs="):
+        resolve_group(net, ["input:x", "input:channel#0"])
+    both = ["blocks.0:skip", "blocks.0:add#0", "blocks.0:branch", "blocks.0:mul#0.arg0"]
+    assert names(resolve_group(net, both)) == both

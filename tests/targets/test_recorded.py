@@ -72,3 +72,31 @@ def test_a_component_of_another_model_is_looked_up_by_name() -> None:
     _, _, skip = listed("output:skip")
     with pytest.raises(TargetError, match="names nothing in this Linear"):
         resolve(nn.Linear(4, 4), skip)
+
+
+class Mirrored(nn.Module):
+    """Has at `output:add#0` the operands of `Output` the other way round."""
+
+    class Output(Output):
+        def forward(self, x: Tensor, before: Tensor) -> Tensor:
+            out: Tensor = before + self.dense(x)
+            return out
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.output = self.Output()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.output(self.inner(x), x)
+        return out
+
+
+def test_what_was_listed_of_another_class_is_found_anew() -> None:
+    _, x, branch = listed("output:branch")
+    model = Mirrored()
+    with surgery.ablate(model, branch, inputs=(x,)):
+        assert torch.equal(model(x), x)
+    with pytest.raises(TargetError, match="inputs="):
+        with surgery.ablate(model, branch):
+            model(x)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from surgery.anatomy import Component, Place, Record, Site, Slice
+from surgery.anatomy import record as recorded
 from surgery.errors import NoEffectError, TargetError
 from surgery.targets import parse, resolve
 
@@ -274,3 +276,25 @@ def test_the_whole_models_channels_are_those_of_its_output(
         resolve(net, ":channel#*")
     with pytest.raises(TargetError, match=r"'stem' has channels 0..7"):
         resolve(net, "stem:channel#8")
+
+
+def test_parts_of_a_module_called_re_are_spelled_with_its_class() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = x + self.inner(x)
+            return y
+
+    model, x = nn.Sequential(), torch.ones(2, 4)
+    model.add_module("re", Block())
+    seen = recorded(model, (x,))
+    for text in ("re[Block]:skip", "re[Block]:add#0.arg1", "re[Block]:channel#0-1"):
+        for known in (seen, None):
+            (found,) = resolve(model, text, known)
+            assert str(found) == text and resolve(model, str(found), known) == (found,)
+    (again,) = resolve(model, "re@0:skip", seen)
+    assert str(again) == "re@0:skip" and resolve(model, again, seen) == (again,)
+    assert "re[Block]:skip" in map(str, seen.parts)
