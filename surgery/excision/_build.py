@@ -20,6 +20,7 @@ from surgery.excision._result import Excised, How
 from surgery.excision._slices import shrink_or_zero
 from surgery.excision._swap import Unfit, described, replace_module, stand_in
 from surgery.excision._watch import Watched, watch, writes_after
+from surgery.excision._weights import weighted
 from surgery.ops import Clock, Edit, Freeze
 
 PARTS = ("skip", "branch", "add", "gate", "mul", "cat", "stack", "function")
@@ -92,6 +93,8 @@ def build(order: Order, model: nn.Module, level: Mapping[str, int]) -> list[Exci
         if component.name not in work.rows:
             work.cuts.setdefault(component.name, "")
     build_in_cuts(work.model, [edits[name] for name in work.cuts])
+    # It keeps low-precision copies of weights, which may have changed in place.
+    torch.clear_autocast_cache()
     for name, reason in work.cuts.items():
         work.done(edits[name].component, "cut built in", 0, reason)
     return [work.rows[c.name] for c in order.variant.components]
@@ -144,8 +147,10 @@ def _to_watch(components: Sequence[Component], model: nn.Module) -> dict[str, bo
     for component in components:
         if component.kind == "module":
             paths.setdefault(component.path, False)
-        elif component.kind == "channel":
-            paths[component.path.rpartition(".")[0]] = True
+        elif component.kind in ("channel", "head"):
+            above = component.path.rpartition(".")[0]
+            paths[above if component.kind == "channel" else component.path] = True
+            paths = dict.fromkeys(weighted([component]), False) | paths
         elif component.kind in PARTS and component.path:
             paths[component.path] = True
     return paths
@@ -164,7 +169,8 @@ def _swap_modules(work: _Attempt, components: Sequence[Component]) -> None:
             if not component.path:
                 raise Unfit("it is the whole model")
             edit = work.edits[component.name]
-            new = stand_in(module, work.seen[component.path], edit)
+            device = next((p.device for p in work.model.parameters()), None)
+            new = stand_in(module, work.seen[component.path], edit, device)
         except Unfit as error:
             work.cuts[component.name] = str(error)
             continue
@@ -210,8 +216,7 @@ def _without_what_went(
 
 
 def _rewrite_block(work: _Attempt, path: str, group: Sequence[Component]) -> None:
-    # A cut counts calls of functions, which a rewritten block makes fewer of: all or
-    # none.
+    # All or none: a cut counts calls of functions, of which new code makes fewer.
     try:
         if not all(map(work.allowed, group)):
             raise Unfit("no simpler means gave the same outputs")
@@ -229,17 +234,17 @@ def _rewrite_block(work: _Attempt, path: str, group: Sequence[Component]) -> Non
         rewriting = rewrite.begin(block, path, work.seen[path], projected)
         freed = [rewrite.edit(rewriting, c, work.edits[c.name]) for c in group]
         gone = [rewrite.removable(rewriting, names) for names in freed]
-        new = rewrite.finish(rewriting, [name for names in gone for name in names])
     except Unfit as error:
         work.cuts |= {c.name: str(error) for c in group}
         return
-    replace_module(work.model, block, new)
+    held = {name: _parameters_at(block, name) for names in gone for name in names}
+    rewrite.finish(rewriting, [name for names in gone for name in names])
     after = _parameters(work.model)
     for component, names in zip(group, gone, strict=True):
         lost = {
             id(p): p.numel()
             for name in names
-            for p in _parameters_at(block, name)
+            for p in held[name]
             if id(p) in before and id(p) not in after
         }
         note = f"without {', '.join(names)}" if names else ""

@@ -14,9 +14,11 @@ from torch.nn.modules.batchnorm import (
 from surgery.anatomy import Component
 from surgery.errors import BackendError
 from surgery.excision._swap import Unfit
+from surgery.excision._trial import require_same
 from surgery.excision._watch import Watched
 from surgery.excision._weights import (
     is_layer,
+    is_shared,
     is_transposed,
     keep_made,
     keep_read,
@@ -26,6 +28,9 @@ from surgery.excision._weights import (
     set_parameter,
 )
 from surgery.graphs import trace_own_code
+
+_Chain = tuple[str, tuple[str, ...], str]
+"""Paths of the layer that makes channels, of what is between, of what reads them."""
 
 
 def shrink_channels(
@@ -46,29 +51,63 @@ def shrink_channels(
     above, _, name = path.rpartition(".")
     if module.training:
         raise Unfit("in train mode a norm makes something of zeros")
-    chain = _chain(model.get_submodule(above), name, seen[above])
-    maker, between, reader = chain
-    gone, size = numbers(components), makers(chain[0])
+    block = model.get_submodule(above)
+    chain = _chain(block, name, seen[above])
+    maker, between, reader = (
+        block.get_submodule(chain[0]),
+        [block.get_submodule(part) for part in chain[1]],
+        block.get_submodule(chain[2]),
+    )
+    gone, size = numbers(components), makers(maker)
     kept = others(size, gone)
     if not len(kept):
         raise Unfit("no channel would be left")
     after = between[between.index(module) + 1 :] if module in between else between
     _require_zero(after, size, gone, maker)
-    keep_made(maker, kept)
-    for part in between:
-        if isinstance(part, _BatchNorm):
-            _shrink_norm(part, kept)
-    keep_read(reader, kept)
+    for part in (maker, *between, reader):
+        if any(is_shared(model, weight) for weight in part.parameters()):
+            raise Unfit("its weights are also parameters of another module")
+
+    def smaller(block: nn.Module) -> None:
+        _keep(block, chain, kept)
+
+    def zeroed(block: nn.Module) -> None:
+        axis = -1 if type(maker) is not nn.Conv2d else 1
+        where = block.get_submodule(name)
+        where.register_forward_hook(_Zeros(axis, sorted(gone)))
+
+    require_same(block, seen[above], smaller, zeroed, chain[2])
+    smaller(block)
     return f"{len(kept)} of {size} channels left, also in the next layer"
 
 
-def zero_channels(model: nn.Module, path: str, components: Sequence[Component]) -> None:
+class _Zeros:
+    """A forward hook that sets channels to zero."""
+
+    def __init__(self, axis: int, channels: list[int]) -> None:
+        self.axis = axis
+        self.channels = channels
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        gone = torch.tensor(self.channels, device=output.device)
+        return output.index_fill(self.axis, gone, 0)
+
+
+def _keep(block: nn.Module, chain: _Chain, kept: Tensor) -> None:
+    keep_made(block.get_submodule(chain[0]), kept)
+    for path in chain[1]:
+        part = block.get_submodule(path)
+        if isinstance(part, _BatchNorm):
+            _shrink_norm(part, kept)
+    keep_read(block.get_submodule(chain[2]), kept)
+
+
+def zero_channels(module: nn.Module, components: Sequence[Component]) -> None:
     """Set the weights that make the channels to zero.
 
     Raises:
         Unfit: Their values are not a plain product of weights.
     """
-    module = model.get_submodule(path)
     transposed = is_transposed(module)
     plain = type(module) in (
         nn.Linear,
@@ -92,9 +131,7 @@ def zero_channels(model: nn.Module, path: str, components: Sequence[Component]) 
             bias[channels] = 0
 
 
-def _chain(
-    block: nn.Module, name: str, seen: Watched
-) -> tuple[Any, list[nn.Module], Any]:
+def _chain(block: nn.Module, name: str, seen: Watched) -> _Chain:
     """The layer that makes the channels, what is in between, and the one that reads."""
     if seen.values is None:
         raise Unfit("its block does not run")
@@ -105,7 +142,7 @@ def _chain(
     nodes = [n for n in graph.nodes if n.op == "call_module" and n.target == name]
     if len(nodes) != 1:
         raise Unfit("its block calls it more or less than once")
-    between: list[nn.Module] = []
+    between: list[str] = []
     maker = node = nodes[0]
     while not is_layer(_module(block, maker)):
         between.insert(0, _require_plain(block, maker))
@@ -121,26 +158,25 @@ def _chain(
         if is_layer(_module(block, node)):
             break
         between.append(_require_plain(block, node))
-    first, last = _module(block, maker), _module(block, node)
-    if type(first) is not type(last):
+    if type(_module(block, maker)) is not type(_module(block, node)):
         raise Unfit("it ends in a layer of another kind")
     shared = [n for n in graph.nodes if n.op == "call_module"]
     if len({n.target for n in shared}) != len(shared):
         raise Unfit("its block calls a module twice")
-    return first, between, last
+    return str(maker.target), tuple(between), str(node.target)
 
 
 def _module(block: nn.Module, node: fx.Node) -> nn.Module:
     return block.get_submodule(str(node.target))
 
 
-def _require_plain(block: nn.Module, node: fx.Node) -> nn.Module:
+def _require_plain(block: nn.Module, node: fx.Node) -> str:
     module = _module(block, node)
     norm = isinstance(module, _BatchNorm) and module.affine
     own = bool(list(module.parameters()) + list(module.buffers()))
     if not norm and (own or not _is_pointwise(module)):
         raise Unfit(f"{node.target} ({type(module).__name__}) may mix channels")
-    return module
+    return str(node.target)
 
 
 @torch.no_grad()

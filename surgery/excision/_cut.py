@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import final
 
 from torch import nn
 
 from surgery.backend import get_backend
-from surgery.ops import Edit
+from surgery.errors import OperationError
+from surgery.ops import Clock, Edit
+from surgery.ops._freeze import is_frozen
+from surgery.ops._overlay import is_overlaid
+
+
+@final
+class BuiltInClock(Clock):
+    """The clock of operations that stay: a model that has one was excised."""
+
+
+def require_restored(model: nn.Module) -> None:
+    """Refuse a model with an operation in effect: its copy would keep it for good.
+
+    Raises:
+        OperationError: There is one, which is not built in.
+    """
+    clocks = [
+        owner
+        for module in model.modules()
+        for hook in module._forward_pre_hooks.values()
+        if isinstance(owner := getattr(hook, "__self__", None), Clock)
+    ]
+    held = any(map(is_overlaid, [*model.parameters(), *model.buffers()]))
+    frozen = any(map(is_frozen, model.parameters()))
+    frozen = frozen or any(map(is_frozen, model.modules()))
+    if held or frozen or any(not isinstance(c, BuiltInClock) for c in clocks):
+        raise OperationError(
+            f"an operation is in effect on {type(model).__name__}, and the new model "
+            "would keep it for good: restore it first (op.restore(), or leave its "
+            "with block), or excise both as one group"
+        )
 
 
 def build_in_cuts(model: nn.Module, edits: Sequence[Edit]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -30,18 +30,61 @@ class Example:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def run(self, model: nn.Module) -> list[Tensor]:
+    def run(
+        self, model: nn.Module, blocks: Collection[str] = ()
+    ) -> dict[str, list[Tensor]]:
         """The tensors that come out; the model is as before afterwards.
 
         Two models that draw for the same shapes draw the same, whatever else they draw.
+
+        Args:
+            model: Any model that takes the example.
+            blocks: Paths of modules whose outputs are told too, where there are such
+                modules and they run.
+
+        Returns:
+            Copies, by the path of the module that they came out of; `""` is the model.
         """
+        found: dict[str, list[Tensor]] = {}
         with undisturbed(model), _first_forward(model), ExitStack() as stack:
+            stack.enter_context(_outputs_at(model, blocks, found))
             seed_all(0)
             if any(module.training for module in model.modules()):
                 stack.enter_context(_SameDraws())
             # Copies: a model may write into what it is given.
             args, kwargs = mapped((self.args, self.kwargs), torch.clone)
-            return [x.detach().clone() for x in tensors(model(*args, **kwargs))]
+            found[""] = _copies(model(*args, **kwargs))
+        return found
+
+    def doubled(self) -> Example:
+        """The same call in float64."""
+        args, kwargs = mapped((self.args, self.kwargs), _in_double)
+        return Example(args, kwargs)
+
+
+@contextmanager
+def _outputs_at(
+    model: nn.Module, paths: Collection[str], found: dict[str, list[Tensor]]
+) -> Generator[None]:
+    """Note what comes out of the modules at these paths, at every call."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    with ExitStack() as stack:
+        for path in paths:
+
+            def note(_: nn.Module, args: Any, output: object, path: str = path) -> None:
+                found.setdefault(path, []).extend(_copies(output))
+
+            if path in modules:
+                stack.callback(modules[path].register_forward_hook(note).remove)
+        yield
+
+
+def _copies(output: object) -> list[Tensor]:
+    return [x.detach().clone() for x in tensors(output)]
+
+
+def _in_double(x: Tensor) -> Tensor:
+    return x.double() if x.is_floating_point() else x
 
 
 @contextmanager
@@ -91,45 +134,3 @@ def is_opaque(value: object) -> bool:
     if isinstance(value, tuple | list):
         return any(is_opaque(x) for x in cast("Sequence[object]", value))
     return not (isinstance(value, _VALUES) or dataclasses.is_dataclass(value))
-
-
-def agreement(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> str:
-    """How far two runs agree: `"bitwise"`, `"close"`, or `""` if they do not."""
-    if len(found) != len(wanted):
-        return ""
-    pairs = list(zip(found, wanted, strict=True))
-    if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
-        return ""
-    if all(_equal(a, b) for a, b in pairs):
-        return "bitwise"
-    return "close" if all(_close(a, b) for a, b in pairs) else ""
-
-
-def largest_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> str:
-    """Where two runs differ, in words."""
-    if len(found) != len(wanted):
-        return f"{len(found)} tensors instead of {len(wanted)}"
-    for a, b in zip(found, wanted, strict=True):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return f"{tuple(a.shape)} {a.dtype} instead of {tuple(b.shape)} {b.dtype}"
-    worst = max(
-        float((a.double() - b.double()).abs().max()) if a.numel() else 0.0
-        for a, b in zip(found, wanted, strict=True)
-    )
-    return f"a difference of up to {worst:.3g}"
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    if a.is_floating_point() or a.is_complex():
-        return torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-    return torch.equal(a, b)
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    if not a.is_floating_point():
-        return torch.equal(a, b)
-    # Smaller kernels add in another order: an error of the last bits, grown by depth.
-    bits = torch.finfo(a.dtype).eps
-    scale = float(b[b.isfinite()].abs().max()) if bool(b.isfinite().any()) else 1.0
-    room = 1000 * bits
-    return torch.allclose(a, b, rtol=room, atol=room * scale, equal_nan=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from surgery.ablation import Variant, example_call, gather
-from surgery.anatomy import Component, is_scripted, record, unwrap
+from surgery.anatomy import Component, Record, is_scripted, record, unwrap
 from surgery.errors import BackendError, DataError, NoEffectError
+from surgery.excision._agreement import Truth
 from surgery.excision._build import NO_SHRINKING, ONLY_CUTS, Order, build, copied
-from surgery.excision._example import Example, agreement, largest_difference
+from surgery.excision._cut import BuiltInClock, require_restored
+from surgery.excision._example import Example
 from surgery.excision._result import Excised, Excision
-from surgery.ops import Clock, ModeLike, acts_on_outputs, as_operation
+from surgery.ops import ModeLike, acts_on_outputs, as_operation
 from surgery.targets import TargetLike, resolve_group
 
 _FEW = 8
@@ -63,7 +64,8 @@ def excise(
     Raises:
         BackendError: The model cannot be copied, or no means gave the same outputs.
         TargetError: The target names nothing in this model.
-        OperationError: The mode makes no sense on this kind of component.
+        OperationError: The mode makes no sense on this kind of component, or another
+            operation is in effect on the model.
         DataError: There is no example input, or data is missing or unusable.
         NoEffectError: A component never takes part in the example.
 
@@ -84,31 +86,42 @@ def excise(
             "excise checks the new model on an example input, but got none: pass "
             "inputs=x (a tensor, a tuple of positional inputs or a mapping)"
         )
+    require_restored(inner)
     seen = record(inner, *given)
     called_only = acts_on_outputs(operation)
     components = resolve_group(inner, target, seen, called_only=called_only)
-    clock = Clock()
+    clock = BuiltInClock()
     variant = Variant(
         inner, components, operation, clock, dial=dial, seed=seed, strict=strict
     )
     gather(inner, variant, clock, data)
     example = Example(*given)
-    wanted = _under_operation(inner, variant, clock, example)
+    truth = Truth(inner, variant, clock, example, _blocks(components, seen))
+    _require_fired(variant)
     order = Order(inner, variant, seen, example, dial, seed)
-    made, rows, agreed = _first_that_agrees(order, wanted)
+    made, rows, agreed = _first_that_agrees(order, truth)
     # Not by `=`: to type checkers every attribute of a module is a tensor or a module.
     setattr(made, "excision", _report(inner, made, rows, agreed))  # noqa: B010
     return made
 
 
-def _under_operation(
-    model: nn.Module, variant: Variant, clock: Clock, example: Example
-) -> list[Tensor]:
-    """The outputs under the reversible operation."""
-    with ExitStack() as stack:
-        stack.callback(clock.watch(model))
-        stack.callback(variant.apply())
-        outputs = example.run(model)
+def _blocks(components: Sequence[Component], seen: Record) -> frozenset[str]:
+    """The blocks whose outputs are compared: the smallest around each component.
+
+    What comes out of the model may hide what a block does, as a small layer scale does.
+    """
+    found: set[str] = set()
+    for component in components:
+        path = component.path
+        if component.kind in ("module", "channel", "parameter"):
+            path = path.rpartition(".")[0]  # it may go, or become smaller, itself
+        while path and not (path in seen.facts and seen.facts[path].calls):
+            path = path.rpartition(".")[0]
+        found.add(path)
+    return frozenset(found - {""})
+
+
+def _require_fired(variant: Variant) -> None:
     idle = [str(component) for component in variant.never_fired()]
     if idle:
         raise NoEffectError(
@@ -116,26 +129,24 @@ def _under_operation(
             "example: nothing would be excised; surgery.components(model, x) lists "
             "what is called"
         )
-    return outputs
 
 
 def _first_that_agrees(
-    order: Order, wanted: list[Tensor]
+    order: Order, truth: Truth
 ) -> tuple[nn.Module, list[Excised], str]:
-    """The attempt with the simplest means whose outputs are those wanted."""
+    """The attempt with the simplest means that does what the operation does."""
     failure, cause = "", None
     for level in _levels(order.variant.components):
         model = copied(order.model)
         try:
             rows = build(order, model, level)
-            found = order.example.run(model)
+            agreed, failure = truth.agreement(model)
         except Exception as error:  # a means that fails is one that does not serve
             failure, cause = f"{type(error).__name__}: {error}", error
             continue
-        agreed = agreement(found, wanted)
         if agreed:
             return model, rows, agreed
-        failure, cause = largest_difference(found, wanted), None
+        cause = None
     names = ", ".join(map(str, order.variant.components[:3]))
     raise BackendError(
         f"no means built mode={order.variant.mode!r} at {names} into the model with "

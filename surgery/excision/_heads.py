@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from surgery.anatomy import Component
 from surgery.excision._swap import Unfit
+from surgery.excision._trial import require_same
+from surgery.excision._watch import Watched
 from surgery.excision._weights import (
     is_layer,
+    is_shared,
     is_transposed,
     keep_made,
     keep_read,
@@ -49,7 +52,12 @@ _LAYOUTS = (
 )
 
 
-def shrink_heads(model: nn.Module, path: str, components: Sequence[Component]) -> str:
+def shrink_heads(
+    model: nn.Module,
+    path: str,
+    components: Sequence[Component],
+    seen: Mapping[str, Watched],
+) -> str:
     """Make an attention one of fewer heads.
 
     Raises:
@@ -63,9 +71,24 @@ def shrink_heads(model: nn.Module, path: str, components: Sequence[Component]) -
     kept = others(heads, numbers(components))
     if not len(kept):
         raise Unfit("no head would be left")
+    for layer in (getattr(attention, layout.joint), getattr(attention, layout.out)):
+        if any(is_shared(model, weight) for weight in layer.parameters()):
+            raise Unfit("its weights are also parameters of another module")
+
+    def smaller(attention: nn.Module) -> None:
+        _keep(attention, layout, kept, heads, size)
+
+    def zeroed(attention: nn.Module) -> None:
+        zero_heads(attention, components, path)
+
+    require_same(attention, seen[path], smaller, zeroed)
+    smaller(attention)
+    return f"{len(kept)} of {heads} heads left"
+
+
+def _keep(attention: Any, layout: _Layout, kept: Tensor, heads: int, size: int) -> None:
     columns = (kept[:, None] * size + torch.arange(size)).flatten()
-    step = heads * size
-    keep_made(getattr(attention, layout.joint), _thrice(columns, step))
+    keep_made(getattr(attention, layout.joint), _thrice(columns, heads * size))
     keep_read(getattr(attention, layout.out), columns)
     if hasattr(attention, _TABLE):
         set_parameter(attention, _TABLE, getattr(attention, _TABLE)[:, kept])
@@ -73,11 +96,17 @@ def shrink_heads(model: nn.Module, path: str, components: Sequence[Component]) -
     for name in layout.sizes:
         if hasattr(attention, name):
             setattr(attention, name, len(columns))
-    return f"{len(kept)} of {heads} heads left"
 
 
-def zero_heads(model: nn.Module, components: Sequence[Component]) -> None:
+def zero_heads(
+    model: nn.Module, components: Sequence[Component], within: str = ""
+) -> None:
     """Set the weights that read the heads' outputs to zero.
+
+    Args:
+        model: Is changed: the model, or the part of it at the path `within`.
+        components: The heads.
+        within: Where that part is in the model.
 
     Raises:
         Unfit: They are not the weights of one module; nothing was changed.
@@ -87,7 +116,9 @@ def zero_heads(model: nn.Module, components: Sequence[Component]) -> None:
         if component.place is None:
             raise Unfit("where its output goes is not known")
         for site in component.place.sites:
-            module = model.get_submodule(site.path)
+            if not f"{site.path}.".startswith(f"{within}." if within else ""):
+                raise Unfit(f"{site.path}, which is not in it, reads its heads")
+            module = model.get_submodule(site.path[len(within) :].lstrip("."))
             weight = getattr(module, "weight", None)
             known = is_layer(module) and isinstance(weight, nn.Parameter)
             if not known or weight is None or site.axis is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from surgery.anatomy import adapt
 from surgery.errors import ShapeMismatchError
 from surgery.excision._example import is_opaque
-from surgery.excision._shapes import ShapeRule
+from surgery.excision._shapes import ShapeRule, autocast_type
 
 Where = tuple[int | str, ...]
 """Which input of a module is meant: a position or keyword, then keys inside it."""
@@ -23,12 +23,20 @@ class AbstractStandIn(nn.Module):
     Attributes:
         name: What was there, for messages.
         where: The input that the output follows.
+        rule: How its shape follows that of the input; `None`: it is the input.
     """
 
-    def __init__(self, name: str, where: Where) -> None:
+    _like: Tensor | None
+
+    def __init__(self, name: str, where: Where, rule: ShapeRule | None = None) -> None:
         super().__init__()
         self.name = name
         self.where = where
+        self.rule = rule
+        # Holds a type that `model.to(dtype)` changes, as it would the module's own.
+        given = rule is not None and rule.dtype is not None
+        like = torch.empty(0, dtype=rule.dtype) if given and rule else None
+        self.register_buffer("_like", like, persistent=False)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         for value in (*args, *kwargs.values()):
@@ -51,6 +59,18 @@ class AbstractStandIn(nn.Module):
             )
         return self.made(x)
 
+    def shape(self, x: Tensor) -> list[int]:
+        """The shape of the output, given the input that it follows."""
+        return list(x.shape) if self.rule is None else self.rule.shape(x, self.name)
+
+    def dtype(self, x: Tensor) -> torch.dtype:
+        """The type of the output, given the input that it follows."""
+        plain = x.dtype if self._like is None else self._like.dtype
+        # Autocast leaves float64 alone.
+        if self.rule is None or not self.rule.autocast or plain == torch.float64:
+            return plain
+        return autocast_type(x.device) or plain
+
     @abstractmethod
     def made(self, x: Tensor) -> Tensor:
         """The output, given the input that it follows."""
@@ -71,13 +91,11 @@ class Filled(AbstractStandIn):
     def __init__(
         self, name: str, where: Where, rule: ShapeRule, value: float = 0.0
     ) -> None:
-        super().__init__(name, where)
-        self.rule = rule
+        super().__init__(name, where, rule)
         self.value = value
 
     def made(self, x: Tensor) -> Tensor:
-        shape = self.rule.shape(x, self.name)
-        return x.new_full(shape, self.value, dtype=self.rule.dtype)
+        return x.new_full(self.shape(x), self.value, dtype=self.dtype(x))
 
     @property
     def note(self) -> str:
@@ -91,8 +109,7 @@ class Held(AbstractStandIn):
     value: Tensor
 
     def __init__(self, name: str, where: Where, rule: ShapeRule, value: Tensor) -> None:
-        super().__init__(name, where)
-        self.rule = rule
+        super().__init__(name, where, rule)
         self.register_buffer("value", value)
 
     @property
@@ -100,7 +117,7 @@ class Held(AbstractStandIn):
         return f"fixed values of shape {tuple(self.value.shape)}"
 
     def made(self, x: Tensor) -> Tensor:
-        shape = self.rule.shape(x, self.name)
+        shape = self.shape(x)
         held = self.value
         for axis, size in enumerate(shape):
             if held.shape[axis] not in (1, size):
@@ -109,7 +126,7 @@ class Held(AbstractStandIn):
                     f"{tuple(held.shape)}, which do not fit an output of shape "
                     f"{tuple(shape)}; excise with inputs= (and data=) of that size"
                 )
-        return held.to(x.device).expand(shape).clone()
+        return held.to(x.device, self.dtype(x)).expand(shape).clone()
 
 
 @final
@@ -133,14 +150,12 @@ class Fitted(AbstractStandIn):
     """
 
     def __init__(self, name: str, where: Where, rule: ShapeRule, adapter: str) -> None:
-        super().__init__(name, where)
-        self.rule = rule
+        super().__init__(name, where, rule)
         self.adapter = adapter
 
     def made(self, x: Tensor) -> Tensor:
-        shape = self.rule.shape(x, self.name)
         # Only shape, type and device of the pattern are read.
-        pattern = x.new_empty((), dtype=self.rule.dtype).expand(shape)
+        pattern = x.new_empty((), dtype=self.dtype(x)).expand(self.shape(x))
         return adapt(x, pattern, self.adapter)
 
     @property

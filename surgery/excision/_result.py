@@ -54,7 +54,8 @@ class Excision:
     Attributes:
         rows: One per component.
         agreement: How the model's outputs on the example compare with those under the
-            reversible operation: `bitwise`, or `close` (last bits: other kernels ran).
+            reversible operation: `bitwise`, or `close` (other kernels round otherwise:
+            at most a thousandth of what the operation changes).
         parameters: Parameters (elements) of the model, before and after.
     """
 

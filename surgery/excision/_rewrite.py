@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from surgery.anatomy import Component, tensors
 from surgery.errors import BackendError
-from surgery.excision._block import RewrittenBlock, expect
+from surgery.excision._block import expect, give_code
 from surgery.excision._dead import remove_dead
 from surgery.excision._evaluate import evaluate
 from surgery.excision._example import is_opaque
@@ -45,9 +45,6 @@ def begin(
     if any(map(is_opaque, (*args, *kwargs.values()))):
         # It is called in ways that one example does not show, as in generate().
         raise Unfit("it is given a cache that it may fill")
-    lost = sorted(name for name in seen.read if not _survives(block, name))
-    if lost:
-        raise Unfit(f"code outside of {path} uses its {', '.join(lost[:3])}")
     try:
         own = trace_own_code(block, *seen.values)
         values = evaluate(own.graph, block, *seen.values)
@@ -103,16 +100,29 @@ def removable(rewriting: Rewriting, freed: Sequence[str]) -> list[str]:
     return found
 
 
-def finish(rewriting: Rewriting, removed: Sequence[str]) -> RewrittenBlock:
-    """The block with its new code, without what is no longer used."""
+def finish(rewriting: Rewriting, removed: Sequence[str]) -> None:
+    """Give the block its new code, and take out what is no longer used."""
     rewriting.graph.lint()
-    made = RewrittenBlock(rewriting.block, rewriting.graph)
+    block = rewriting.block
     for name, module in rewriting.added.items():
-        made.add_module(name, module)
+        block.add_module(name, module.train(block.training))
+    give_code(block, rewriting.graph)
     for path in removed:
-        _remove(made, path)
-    made.training = rewriting.block.training
-    return made
+        _remove(block, path)
+    _require_whole(block)
+
+
+def _require_whole(block: nn.Module) -> None:
+    """Run what else its class does with its parts.
+
+    An error here means that the block cannot do without them.
+    """
+    training = {module: module.training for module in block.modules()}
+    block.train(not block.training)
+    block.state_dict()
+    repr(block)
+    for module, mode in training.items():
+        module.training = mode
 
 
 def used(graph: fx.Graph) -> set[str]:
@@ -132,11 +142,6 @@ def _hold_to_arguments(own: OwnCode, path: str) -> None:
             elif tensors(value) == [] and isinstance(value, tuple | list | dict):
                 if value:
                     raise Unfit(f"it is called with {name}={value!r}")
-
-
-def _survives(block: nn.Module, name: str) -> bool:
-    kept = ("_modules", "_parameters", "_buffers")
-    return name in vars(block) or any(name in getattr(block, k) for k in kept)
 
 
 def _within(path: str, outer: str) -> bool:

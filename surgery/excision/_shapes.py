@@ -43,12 +43,14 @@ class ShapeRule:
         axes: For each axis of the output, its size or what it follows.
         free: Axes of the input that may have any size.
         dtype: The output's type where it is not the input's.
+        autocast: Whether autocast chose the output's type.
     """
 
     given: Shape
     axes: tuple[int | Follow, ...]
     free: frozenset[int]
     dtype: torch.dtype | None = None
+    autocast: bool = False
 
     def shape(self, x: Tensor, name: str) -> list[int]:
         """The output's shape for the input `x` of what was at `name`."""
@@ -75,12 +77,6 @@ class ShapeRule:
             return False
 
 
-def same_shape(x: Tensor, out: Tensor) -> ShapeRule:
-    """The rule of a module whose output always has its input's shape."""
-    axes = tuple(Follow(axis) for axis in range(x.ndim))
-    return ShapeRule(tuple(x.shape), axes, frozenset(range(x.ndim)), _dtype(x, out))
-
-
 def find_rule(
     module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
 ) -> ShapeRule:
@@ -104,7 +100,7 @@ def find_rule(
         if batch:
             axes[0] = Follow(0)
         only = frozenset({0} if batch else ())
-        return ShapeRule(given, tuple(axes), only, _dtype(main, out))
+        return ShapeRule(given, tuple(axes), only, *_dtype(module, main, out))
     found: dict[int, Follow] = {}
     free: set[int] = set()
     for axis in range(len(given)):
@@ -113,7 +109,7 @@ def find_rule(
             found |= follows
             free.add(axis)
     axes = [found.get(axis, size) for axis, size in enumerate(wanted)]
-    return ShapeRule(given, tuple(axes), frozenset(free), _dtype(main, out))
+    return ShapeRule(given, tuple(axes), frozenset(free), *_dtype(module, main, out))
 
 
 class _Probe:
@@ -215,5 +211,21 @@ def _in_proportion(
     return found
 
 
-def _dtype(x: Tensor, out: Tensor) -> torch.dtype | None:
-    return None if x.dtype == out.dtype else out.dtype
+def autocast_type(device: torch.device) -> torch.dtype | None:
+    """The type that autocast computes in on this device, if it is on."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return None
+
+
+def _dtype(
+    module: nn.Module, x: Tensor, out: Tensor
+) -> tuple[torch.dtype | None, bool]:
+    """The output's type where it is not the input's, and whether autocast chose it."""
+    own = next((p for p in module.parameters() if p.is_floating_point()), None)
+    chosen = autocast_type(torch.device("cpu") if own is None else own.device)
+    if chosen is None or out.dtype != chosen:
+        return (None if x.dtype == out.dtype else out.dtype), False
+    # Without autocast it would be another: the input's, or that of its weights.
+    weights = torch.get_default_dtype() if own is None else own.dtype
+    return (None if x.is_floating_point() else weights), True

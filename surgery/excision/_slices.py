@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from surgery.anatomy import Component
 from surgery.excision._channels import shrink_channels, zero_channels
 from surgery.excision._heads import shrink_heads, zero_heads
 from surgery.excision._result import How
 from surgery.excision._swap import Unfit
 from surgery.excision._watch import Watched
+from surgery.excision._weights import is_shared, weighted
 from surgery.ops import Constant, Edit, Zero
 
 _BACK = "weights are zero; training may change them"
@@ -52,13 +54,25 @@ def shrink_or_zero(
     why = not_shrunk
     if not not_shrunk:
         try:
-            if heads:
-                return "shrunk", shrink_heads(model, path, components)
-            return "shrunk", shrink_channels(model, path, components, seen)
+            shrink = shrink_heads if heads else shrink_channels
+            return "shrunk", shrink(model, path, components, seen)
         except Unfit as error:
             why = str(error)
+    _require_own(model, components, seen)
     if heads:
         zero_heads(model, components)
     else:
-        zero_channels(model, path, components)
+        zero_channels(model.get_submodule(path), components)
     return "zeroed", f"{_BACK}; not shrunk: {why}"
+
+
+def _require_own(
+    model: nn.Module, components: Sequence[Component], seen: Mapping[str, Watched]
+) -> None:
+    """Refuse to write into weights that something else uses too."""
+    for path in weighted(components):
+        for name, weight in model.get_submodule(path).named_parameters(recurse=False):
+            if is_shared(model, weight):
+                raise Unfit(f"its {name} is also a parameter of another module")
+            if path in seen and name in seen[path].read:
+                raise Unfit(f"code outside of {path} reads its {name}")

@@ -29,13 +29,16 @@ class Unfit(Exception):
     """Why a means does not serve; the next one is tried."""
 
 
-def stand_in(module: nn.Module, seen: Watched, edit: Edit) -> nn.Module:
+def stand_in(
+    module: nn.Module, seen: Watched, edit: Edit, device: torch.device | None
+) -> nn.Module:
     """What may stand in the module's place.
 
     Args:
         module: The module that is to go.
         seen: What was seen of it.
         edit: The operation, with what it gathered from data.
+        device: Where what it holds is to lie.
 
     Raises:
         Unfit: No plain module does the same.
@@ -65,7 +68,7 @@ def stand_in(module: nn.Module, seen: Watched, edit: Edit) -> nn.Module:
     if isinstance(operation, Constant) and not isinstance(operation.value, Tensor):
         return Filled(name, where, rule, operation.value)
     value = held_value(edit, outputs[0], len(seen.calls))
-    return Held(name, where, rule, value)
+    return Held(name, where, rule, value).to(device)
 
 
 def described(new: nn.Module) -> str:

@@ -54,6 +54,30 @@ def set_parameter(module: nn.Module, name: str, value: Tensor) -> None:
     setattr(module, name, nn.Parameter(fresh, requires_grad=old.requires_grad))
 
 
+def is_shared(model: nn.Module, weight: Tensor) -> bool:
+    """Whether a parameter, or one in the same memory, is registered more than once."""
+    memory = weight.untyped_storage().data_ptr()
+    places = [
+        x
+        for module in model.modules()
+        for x in module._parameters.values()
+        if x is weight
+        or (x is not None and memory and x.untyped_storage().data_ptr() == memory)
+    ]
+    return len(places) > 1
+
+
+def weighted(components: Sequence[Component]) -> list[str]:
+    """Paths of the modules whose weights make channels, or read heads."""
+    found: dict[str, None] = {}
+    for component in components:
+        if component.kind == "channel":
+            found[component.path] = None
+        elif component.kind == "head" and component.place is not None:
+            found |= {site.path: None for site in component.place.sites}
+    return list(found)
+
+
 def numbers(components: Sequence[Component]) -> set[int]:
     """The heads or channels that components mean, by number."""
     parts = [c.slice for c in components if c.slice is not None]
