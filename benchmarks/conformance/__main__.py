@@ -14,7 +14,7 @@ from benchmarks.conformance.sources import CACHE, HERE, fingerprint
 from benchmarks.conformance.zoo.cases import cases
 from benchmarks.conformance.zoo.check import CAP, check
 from benchmarks.conformance.zoo.farm import Farm, costs, kept
-from benchmarks.conformance.zoo.report import Report
+from benchmarks.conformance.zoo.report import Report, read
 from benchmarks.conformance.zoo.results import written
 from benchmarks.conformance.zoo.specimen import Case
 
@@ -38,11 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     reports = _reports(chosen, options)
     if not options.models:
-        (HERE / "RESULTS.md").write_text(written(reports, options.jobs), "utf-8")
-        seconds = {r.model: round(r.took, 1) for r in reports}
-        COSTS.write_text(json.dumps(seconds, indent=0) + "\n", encoding="utf-8")
-        print("wrote benchmarks/conformance/RESULTS.md")
+        _write(reports, options)
     return _told(reports)
+
+
+def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
+    """RESULTS.md, with what earlier code gave where nothing newer is."""
+    names = {report.model for report in reports}
+    folder = Path(options.folder)
+    older = [read(f) for f in sorted(folder.glob("*.json")) if f.stem not in names]
+    order = {name: i for i, name in enumerate(cases())}
+    shown = sorted(
+        (r for r in (*reports, *older) if r.model in order),
+        key=lambda report: order[report.model],
+    )
+    missing = [name for name in order if name not in {r.model for r in shown}]
+    text = written(shown, options.jobs, fingerprint("zoo"), missing)
+    (HERE / "RESULTS.md").write_text(text, "utf-8")
+    seconds = costs(folder, COSTS) | {r.model: round(r.took, 1) for r in shown}
+    COSTS.write_text(json.dumps(seconds, indent=0) + "\n", encoding="utf-8")
+    print("wrote benchmarks/conformance/RESULTS.md")
 
 
 def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report]:
@@ -53,7 +68,10 @@ def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report
         print(f"kept from before: {len(found)} models (--fresh does them again)")
     before = costs(folder, COSTS)
     todo = [case for case in chosen if case.name not in found]
-    todo.sort(key=lambda case: -before.get(case.name, UNKNOWN))
+    # Two processes end together if the longest come first; in a limited time the
+    # shortest first give the most models.
+    sign = 1 if options.minutes else -1
+    todo.sort(key=lambda case: sign * before.get(case.name, UNKNOWN))
     left = {case.name: before.get(case.name, UNKNOWN) for case in todo}
     began = time.monotonic()
 
@@ -69,8 +87,9 @@ def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report
             flush=True,
         )
 
-    Farm(folder, sources, options.jobs, options.cap, done, check).run(todo)
-    return [found[case.name] for case in chosen]
+    farm = Farm(folder, sources, options.jobs, options.cap, done, check)
+    farm.run(todo, 60 * options.minutes if options.minutes else None)
+    return [found[case.name] for case in chosen if case.name in found]
 
 
 def _told(reports: Sequence[Report]) -> int:
@@ -102,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--cap", type=float, default=CAP, help="seconds a model may take (900)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="begin no model after so long; the shortest come first then",
     )
     parser.add_argument(
         "--fresh", action="store_true", help="forget results kept from before"

@@ -49,8 +49,9 @@ class Farm:
         default_factory=dict[int, tuple[Case, BaseProcess, float]]
     )
 
-    def run(self, cases: Sequence[Case]) -> None:
-        """Check these models, in this order."""
+    def run(self, cases: Sequence[Case], seconds: float | None = None) -> None:
+        """Check these models, in this order; begin none after so many seconds."""
+        began = time.monotonic()
         # Every process computes with one thread: bits must not depend on the machine.
         os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -59,6 +60,8 @@ class Farm:
         waiting = list(cases)
         try:
             while waiting or self._running:
+                if seconds is not None and time.monotonic() - began > seconds:
+                    waiting.clear()
                 while waiting and len(self._running) < self.jobs:
                     self._start(context, waiting.pop(0))
                 self._collect()

@@ -18,13 +18,22 @@ MANY = 12
 """Of equal faults in one model, so many places are named."""
 
 
-def written(reports: Sequence[Report], jobs: int) -> str:
-    """The text of RESULTS.md."""
+def written(
+    reports: Sequence[Report], jobs: int, sources: str, missing: Sequence[str] = ()
+) -> str:
+    """The text of RESULTS.md.
+
+    Args:
+        reports: What came out.
+        jobs: How many processes made it.
+        sources: Fingerprint of the present code; other reports are of an earlier state.
+        missing: Models on which there is nothing.
+    """
     groups = dict.fromkeys(report.group for report in reports)
     parts = [
         "# Conformance: results",
         _summary(reports),
-        "\n".join(_environment(reports, jobs)),
+        "\n".join([*_environment(reports, jobs), *_states(reports, sources, missing)]),
         "What a column means: [README](README.md).",
         "## Residual adds, counted",
         _adds(reports),
@@ -112,6 +121,22 @@ def _environment(reports: Sequence[Report], jobs: int) -> list[str]:
     ]
 
 
+def _states(
+    reports: Sequence[Report], sources: str, missing: Sequence[str]
+) -> list[str]:
+    """Which state of the code the rows are of, if not all are of the present one."""
+    counts = Counter(report.sources for report in reports)
+    lines = [
+        f"- Code: {n} models with the present state ({state})"
+        if state == sources
+        else f"- Code: {n} models with an earlier state ({state})"
+        for state, n in counts.most_common()
+    ]
+    if missing:
+        lines.append(f"- Not checked ({len(missing)}): {', '.join(missing)}")
+    return lines
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
@@ -151,6 +176,7 @@ def _models(reports: Sequence[Report]) -> str:
         "fx",
         "excised",
         "seconds",
+        "code",
     )
     return _table(header, [_model(report) for report in reports])
 
@@ -185,6 +211,7 @@ def _model(report: Report) -> Sequence[object]:
         *(_view(views, mechanism) for mechanism in ("export", "fx")),
         f"{equal}/{len(report.excised)}",
         round(report.took),
+        report.sources[:6],
     )
 
 

@@ -75,3 +75,13 @@ def test_every_case_gets_a_report_and_the_lost_ones_say_why(tmp_path: Path) -> N
     assert "its time was up; it had reached operate: 3 of 7" in faults["hangs"]
     assert load("good", tmp_path, "abc") in told
     assert load("dies", tmp_path, "abc") is None  # the next run tries again
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_model_begins_once_the_time_is_up(tmp_path: Path) -> None:
+    told: list[Report] = []
+    farm = Farm(tmp_path, "abc", 1, cap=2.0, done=told.append, check=fake)
+    farm.run([case_of("good"), case_of("fine")], seconds=0.0)
+    assert told == []
+    farm.run([case_of("good")], seconds=60.0)
+    assert [report.model for report in told] == ["good"]

@@ -50,7 +50,7 @@ BAD = replace(
 
 
 def test_results_show_counts_causes_and_every_miss() -> None:
-    text = written([GOOD, BAD], jobs=2)
+    text = written([GOOD, BAD], jobs=2, sources="abc")
     assert "**1 of 2 models without a failure**" in text
     assert "25 components: 2 with proof of effect, 1 without change" in text
     assert "Graph by export: 2 of 2 models, names agree in 2 of 2." in text
@@ -65,6 +65,16 @@ def test_results_show_counts_causes_and_every_miss() -> None:
     assert "`e11` and 8 more | 20 | it \\| fell over |" in text
     assert "| tv.bad | `f` | 1 | not reached |" in text
     assert "| tv.bad | `residual adds` | 1 | 3, there are 2 |" in text
+
+
+def test_results_say_which_code_they_are_of_and_what_is_missing() -> None:
+    older = replace(BAD, sources="old1234")
+    text = written([GOOD, GOOD, older], jobs=2, sources="abc", missing=["tv.none"])
+    assert "- Code: 2 models with the present state (abc)" in text
+    assert "- Code: 1 models with an earlier state (old1234)" in text
+    assert "- Not checked (1): tv.none" in text
+    (row,) = (line for line in text.splitlines() if line.startswith("| good | tv.bad"))
+    assert row.endswith("| old123 |")
 
 
 @pytest.mark.parametrize(("report", "status"), [(GOOD, 0), (BAD, 1)])
