@@ -120,9 +120,9 @@ def _why_idle(component: Component) -> str:
         )
     if component.kind not in ("module", "input", "channel"):
         return (
-            f"nothing like it ran in the own code of {component.path or 'the model'!r}; "
-            "pass an example to inputs= to be told what there is, or see "
-            "surgery.components(model, x)"
+            "nothing like it ran in the own code of "
+            f"{component.path or 'the model'!r}; pass an example to inputs= to be told "
+            "what there is, or see surgery.components(model, x)"
         )
     return (
         "the forward never called it, or called .forward() directly or compiled code. "
