@@ -88,15 +88,20 @@ def pause_compiler() -> Any:
     Returns:
         What `resume_compiler` takes.
     """
-    dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
-    if dynamo is None:
+    if "torch._dynamo" not in sys.modules:
         return None
-    dynamo.skip_code(_without_compiler.__code__)  # else it would be compiled itself
-    return _without_compiler()
-
-
-def _without_compiler() -> Any:
     return torch._C._dynamo.eval_frame.set_eval_frame(None)  # pyright: ignore
+
+
+def not_compiled_alone(function: Any) -> None:
+    """Let a function be compiled inside of what calls it only, not by itself.
+
+    A hook that is compiled by itself believes that the whole model is.
+    """
+    frames: Any = torch._C._dynamo.eval_frame  # pyright: ignore
+    skip, default = frames._FrameAction.SKIP, frames._FrameAction.DEFAULT
+    strategy = frames._FrameExecStrategy(skip, default)
+    frames.set_code_exec_strategy(function.__code__, strategy)
 
 
 def resume_compiler(paused: Any) -> None:

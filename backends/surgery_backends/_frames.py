@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 import torch.overrides
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from surgery.anatomy import function_name, mapped
-from surgery_backends._calls import Call, run_recognised
+from surgery.anatomy import mapped
+from surgery_backends._calls import Call
 from surgery_backends._compiled import pause_compiler, resume_compiler
-from surgery_backends._generated import called_by_graph
+from surgery_backends._interception import MODE, drop_dead, intercepting
 from surgery_backends._lazy import LazyTap
-from surgery_backends._running import HOOKS, THREAD, TRACED, Hooks, outside, running
+from surgery_backends._running import HOOKS, THREAD, Hooks, outside, running
 from surgery_backends._taps import SiteTap
 
 
@@ -89,46 +87,61 @@ class Frame:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """A call of the module begins."""
-        stack = running()
-        if not (stack or self.taps or self.lazies):
+        if not (running() or self.taps or self.lazies):
             return
+        if torch.compiler.is_compiling():
+            self._begin(module, args, kwargs)
+            return
+        # What follows is not seen by code that is compiled apart from these hooks.
+        paused = pause_compiler()
+        call = None
+        try:
+            call = self._begin(module, args, kwargs)
+        finally:
+            if call is None:
+                resume_compiler(paused)
+            else:
+                call.compiler = paused
+
+    def _begin(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call | None:
+        stack = running()
         tracing = torch.compiler.is_compiling()
         taps = [tap for tap in self.taps if tap.takes_part()]
         if tracing:
             taps += _known(stack, self)
         lazies = [lazy for lazy in self.lazies if lazy.takes_part()]
         if not (taps or lazies or stack):
-            return
-        if taps or lazies:
-            self._begin_call(taps, lazies)
-        else:
+            return None
+        call = self._begin_call(taps, lazies) if taps or lazies else None
+        if call is None:
             stack.append(self)
         if not tracing:
-            for call in THREAD.tracked:
+            for tracked in THREAD.tracked:
                 with outside():
-                    call.tracker.enter(module, self.key, args, kwargs)
-                    call.tracker.close()
+                    tracked.tracker.enter(module, self.key, args, kwargs)
+                    tracked.tracker.close()
         stack.append(HOOKS)
+        return call
 
-    def _begin_call(self, taps: list[SiteTap], lazies: list[LazyTap]) -> None:
+    def _begin_call(self, taps: list[SiteTap], lazies: list[LazyTap]) -> Call:
         stack = running()
         tracing = torch.compiler.is_compiling()
         place = None
         if not torch.compiler.is_dynamo_compiling():
-            place = sys._getframe(2)
+            place = sys._getframe(3)
             drop_dead()
         call = Call(self, taps, lazies, place, tracing=tracing)
         stack.append(call)
-        if not tracing:
-            # Hooks that ran outside of compiled code would not be seen inside of it.
-            call.compiler = pause_compiler()
         if call.recognition is not None:
             THREAD.tracked.append(call)
-        if not _intercepting():
+        if not intercepting():
             call.brings_mode = True
             if place is not None:
                 call.beneath = torch.overrides._get_current_function_mode_stack()
-            _MODE.__enter__()  # type: ignore[no-untyped-call]
+            MODE.__enter__()  # type: ignore[no-untyped-call]
+        return call
 
     def open(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -186,7 +199,7 @@ class Frame:
         del stack[-2 if in_hooks else -1 :]
         call = under if isinstance(under, Call) else None
         if call is not None and call.brings_mode:
-            _MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if torch.compiler.is_compiling():
             return
         if call is not None:
@@ -202,39 +215,6 @@ class Frame:
                 call.recognition.finish()
 
 
-class Interception(TorchFunctionMode):
-    """Hands functions that the innermost running module calls to its taps."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        stack = running() or TRACED
-        top = stack[-1] if stack else None
-        tracing = torch.compiler.is_compiling()
-        tracked = () if tracing else THREAD.tracked
-        if not tracing and isinstance(top, Hooks) and top.have_run():
-            stack.pop()
-            top = stack[-1]
-            for call in tracked:
-                call.tracker.open(())
-        own = top if isinstance(top, Call) else None
-        if not tracked and (own is None or function_name(func) not in own.taps):
-            return func(*args, **kwargs)
-        if not tracing and called_by_graph():
-            return func(*args, **kwargs)
-        if own is not None:
-            return own.run(tracked, func, args, kwargs)
-        return run_recognised(tracked, (), func, args, kwargs)
-
-
-_MODE = Interception()
-
-
 def frame_of(module: nn.Module) -> Frame | None:
     """The frame that the module has, perhaps as a copy of one that had it."""
     for hook in module._forward_pre_hooks.values():
@@ -242,23 +222,6 @@ def frame_of(module: nn.Module) -> Frame | None:
         if isinstance(owner, Frame):
             return owner
     return None
-
-
-def drop_dead() -> None:
-    """Forget calls that ended untold, and with the last of them the function mode.
-
-    Hooks are not told of an interrupt, nor of an exception while torch.export traces.
-    """
-    tracing = torch.compiler.is_compiling()
-    for stack in (TRACED,) if tracing else (THREAD.stack, TRACED):
-        for position, call in enumerate(stack):
-            if isinstance(call, Call) and call.has_ended():
-                del stack[position:]
-                if call.brings_mode:
-                    _take_mode_away(call.beneath)
-                break
-    if not tracing:
-        THREAD.tracked[:] = [c for c in THREAD.tracked if c in THREAD.stack]
 
 
 def _frame(entry: object) -> object:
@@ -282,22 +245,3 @@ def _move(table: dict[int, Any], hook: object, *, last: bool) -> None:
         if other == hook:
             ordered.move_to_end(key, last=last)
             return
-
-
-def _intercepting() -> bool:
-    return any(
-        isinstance(mode, Interception)
-        for mode in torch.overrides._get_current_function_mode_stack()
-    )
-
-
-def _take_mode_away(beneath: Sequence[TorchFunctionMode]) -> None:
-    above: list[TorchFunctionMode] = []
-    if _intercepting():
-        while not isinstance(mode := torch.overrides._pop_mode(), Interception):
-            above.append(mode)
-        for mode in reversed(above):
-            torch.overrides._push_mode(mode)
-    elif torch.overrides._get_current_function_mode() in beneath:
-        # The end of a mode around ours took ours away, being on top, for itself.
-        torch.overrides._pop_mode()

@@ -20,8 +20,13 @@ from torch import nn
 from surgery.anatomy import Component, Place, is_scripted
 from surgery.backend import AbstractBackend, Action
 from surgery.errors import BackendError
-from surgery_backends._compiled import seen_by_compiled_code
-from surgery_backends._frames import Frame, drop_dead, frame_of
+from surgery_backends._compiled import (
+    not_compiled_alone,
+    pause_compiler,
+    seen_by_compiled_code,
+)
+from surgery_backends._frames import Frame, frame_of
+from surgery_backends._interception import drop_dead
 from surgery_backends._lazy import LazyTap
 from surgery_backends._taps import SiteTap, Tap
 
@@ -43,6 +48,8 @@ class ScopedBackend(AbstractBackend):
         self, model: nn.Module, component: Component, action: Action
     ) -> Callable[[], None]:
         tap = Tap(action, component)
+        for hook in (Frame.begin, Frame.open, Frame.close, Frame.end, pause_compiler):
+            not_compiled_alone(hook)
         with ExitStack() as stack:
             _add_frames(stack, model)
             if component.place is None:
