@@ -54,6 +54,7 @@ class Frame:
         module.register_forward_pre_hook(self.open, with_kwargs=True)
         module.register_forward_hook(self.close, prepend=True)
         module.register_forward_hook(self.end, always_call=True)
+        _settle(module)
 
     def unhook(self, module: nn.Module) -> None:
         """Take them away, if no attachment needs them and no call is under way."""
@@ -82,6 +83,7 @@ class Frame:
         _move(before, self.open, last=True)
         _move(after, self.close, last=False)
         _move(after, self.end, last=True)
+        _settle(module)
 
     def begin(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -245,3 +247,19 @@ def _move(table: dict[int, Any], hook: object, *, last: bool) -> None:
         if other == hook:
             ordered.move_to_end(key, last=last)
             return
+
+
+def _settle(module: nn.Module) -> None:
+    """Put the hooks in the tables anew, in their order.
+
+    Older tracers of torch.compile look at the order in which a table was filled, not
+    at that in which it is gone through.
+    """
+    tables: Sequence[dict[int, Any]] = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+    )
+    for table in tables:
+        items = list(table.items())
+        table.clear()
+        table.update(items)

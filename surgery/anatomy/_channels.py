@@ -31,7 +31,7 @@ def channel_axis_of(module: nn.Module | None, shape: Sequence[int]) -> int:
         return min(1, rank - 1)
     if isinstance(module, nn.LayerNorm):
         return _normalised_axis(module, shape)
-    if isinstance(module, nn.Linear | nn.Bilinear | nn.Embedding | nn.EmbeddingBag):
+    if isinstance(module, (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag)):
         return rank - 1
     if rank <= 2:
         return rank - 1
@@ -51,9 +51,9 @@ def output_channels(module: nn.Module) -> int | None:
         return module.num_channels
     if isinstance(module, nn.LayerNorm):
         return module.normalized_shape[-1]
-    if isinstance(module, nn.Linear | nn.Bilinear):
+    if isinstance(module, (nn.Linear, nn.Bilinear)):
         return module.out_features
-    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return module.embedding_dim
     return None
 

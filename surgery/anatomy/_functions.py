@@ -85,10 +85,10 @@ def operands(
     """
     if name in LISTS:
         listed = args[0] if args else (kwargs or {}).get("tensors", ())
-        return tuple(listed) if isinstance(listed, list | tuple) else (listed,)
+        return tuple(listed) if isinstance(listed, (list, tuple)) else (listed,)
     if name == "einsum":
         rest = args[1:]
-        nested = len(rest) == 1 and isinstance(rest[0], list | tuple)
+        nested = len(rest) == 1 and isinstance(rest[0], (list, tuple))
         return tuple(rest[0]) if nested else rest
     if not kwargs:
         return args
@@ -113,7 +113,7 @@ def with_operand(
         return args, given | {"tensors": _put(given["tensors"], position, value)}
     if name == "einsum":
         rest = args[1:]
-        if len(rest) == 1 and isinstance(rest[0], list | tuple):
+        if len(rest) == 1 and isinstance(rest[0], (list, tuple)):
             return (args[0], _put(rest[0], position, value)), given
         return (args[0], *_put(rest, position, value)), given
     if position < len(args):
@@ -138,7 +138,7 @@ def gives_tensor(output: object) -> bool:
 
     `topk`, `split` and `max` along an axis give tuples.
     """
-    if isinstance(output, list | tuple):
+    if isinstance(output, (list, tuple)):
         for item in output:  # no generator: the tracer of torch.compile reads this
             if gives_tensor(item):
                 return True

@@ -72,7 +72,7 @@ def mapped(value: Nest, function: Callable[[Tensor], Tensor]) -> Nest:
 def _items(value: object) -> list[tuple[Any, object]]:
     if isinstance(value, Mapping):
         return list(cast("Mapping[Any, object]", value).items())
-    if isinstance(value, tuple | list):
+    if isinstance(value, (tuple, list)):
         return list(enumerate(cast("tuple[object, ...] | list[object]", value)))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
