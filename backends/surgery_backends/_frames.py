@@ -255,11 +255,9 @@ def _settle(module: nn.Module) -> None:
     Older tracers of torch.compile look at the order in which a table was filled, not
     at that in which it is gone through.
     """
-    tables: Sequence[dict[int, Any]] = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-    )
-    for table in tables:
+    before: dict[int, Any] = module._forward_pre_hooks
+    after: dict[int, Any] = module._forward_hooks
+    for table in (before, after):
         items = list(table.items())
         table.clear()
         table.update(items)
