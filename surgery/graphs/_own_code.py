@@ -20,8 +20,9 @@ from surgery._random import preserved_rng
 from surgery.anatomy._structure import tensors
 from surgery.anatomy._wrappers import is_scripted
 from surgery.errors import BackendError
+from surgery.graphs._own_arguments import Untraceable
 from surgery.graphs._own_modes import merge_modes
-from surgery.graphs._own_tracer import OwnTracer, Untraceable
+from surgery.graphs._own_tracer import OwnTracer
 from surgery.graphs._own_values import PLAIN
 from surgery.graphs._twin import twin
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import fx
 
-from surgery.graphs._own_tracer import Untraceable
+from surgery.graphs._own_arguments import Untraceable
 from surgery.graphs._own_values import PLAIN
 
 

@@ -19,10 +19,12 @@ from surgery.anatomy._functions import (
 )
 from surgery.anatomy._structure import tensors
 from surgery.errors import BackendError
+from surgery.graphs._own_arguments import Arguments, Untraceable
 from surgery.graphs._own_values import (
     CONSTANT,
     PLAIN,
     any_traced,
+    called,
     nodes_of,
     plain_attributes,
     rebuilt,
@@ -32,16 +34,10 @@ from surgery.graphs._own_values import (
 from surgery.graphs._traced import as_traced, is_traced
 
 _OF_AUTOGRAD = ("requires_grad", "grad", "grad_fn", "is_leaf", "_version")
-
-
 _SWITCHES = (
     "switches gradients, autocast or inference mode, or is a custom "
     "torch.autograd.Function"
 )
-
-
-class Untraceable(Exception):
-    """Why the code at hand cannot become a graph."""
 
 
 def require(holds: bool, what: str) -> None:
@@ -80,12 +76,9 @@ class OwnTracer(TorchFunctionMode):
         self._counts: dict[str, int] = {}
         self._fresh: list[tuple[fx.Node, str, list[fx.Node]]] = []
         self._state = _state()
-        self._paths: dict[int, str] = {}
-        self._attributes: dict[int, fx.Node] = {}
+        self._arguments = Arguments(self.graph, real, shadow)
         self._shadow = shadow
         self._plain: list[tuple[str, str, object]] = []
-        self._find_attributes(real)
-        self._find_attributes(shadow)
 
     def placeholder(self, name: str, value: Any, default: tuple[Any, ...]) -> Any:
         """A parameter of the function that the graph becomes."""
@@ -104,7 +97,7 @@ class OwnTracer(TorchFunctionMode):
             ):
                 for name, value in cast("dict[str, Any]", held).items():
                     if isinstance(value, Tensor):
-                        node = self._attribute(value, f"{before}{name}")
+                        node = self._arguments.attribute(value, f"{before}{name}")
                         traced = as_traced(self, node, value)
                         cast("dict[str, Any]", kept)[name] = traced
             if path:
@@ -113,7 +106,7 @@ class OwnTracer(TorchFunctionMode):
 
     def finish(self, output: Any) -> None:
         """The code has returned."""
-        self.graph.output(self._argument(output))
+        self.graph.output(self._arguments.argument(output))
         for node in list(self.graph.nodes):
             if node.op == "get_attr" and not node.users:
                 self.graph.erase_node(node)
@@ -221,8 +214,8 @@ class OwnTracer(TorchFunctionMode):
         if op != "call_module" and not traced and not tensors(value):
             return value
         self._drop_guards_of(args, kwargs, every=target is torch._assert)
-        node_args = cast("tuple[Any, ...]", self._argument(args))
-        node_kwargs = {key: self._argument(item) for key, item in kwargs.items()}
+        node_args = cast("tuple[Any, ...]", self._arguments.argument(args))
+        node_kwargs = self._arguments.argument(kwargs)
         node = self.graph.create_node(op, target, node_args, node_kwargs)
         if node.name == "self":  # a child's name; torch.fx means the module by it
             node._rename("own_self")
@@ -241,18 +234,9 @@ class OwnTracer(TorchFunctionMode):
         value: Any,
     ) -> None:
         """Names the node as the call is named at run time."""
-        if isinstance(target, str):
-            if not isinstance(args[0], Tensor):
-                return
-            target = getattr(torch.Tensor, target, None)
-        elif getattr(target, "__module__", "") == "_operator":
-            if not any(isinstance(x, Tensor) for x in args):
-                return
-            target = getattr(torch.Tensor, f"__{target.__name__.strip('_')}__", None)
-        elif target in (getattr, len):
-            return
-        name = None if target is None else function_name(target)
-        if target is None or name is None:
+        function = called(target, args)
+        name = function and function_name(function)
+        if not name:
             return
         given = operands(name, args, kwargs)
         if (name in JOINS and not is_join(given)) or not tensors(value):
@@ -260,7 +244,7 @@ class OwnTracer(TorchFunctionMode):
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         node.meta["site"] = name, index
-        node.meta["in_place"] = is_in_place(target) or any(value is x for x in given)
+        node.meta["in_place"] = is_in_place(function) or any(value is x for x in given)
         node.meta["operands"] = len(given)
         self.sites[name, index] = node
 
@@ -281,49 +265,6 @@ class OwnTracer(TorchFunctionMode):
         # What else there is (a cache of keys and values) is followed too.
         return value if isinstance(value, CONSTANT) else as_traced(self, node, value)
 
-    def _argument(self, value: Any) -> Any:
-        """What stands for a value among a node's arguments."""
-        if is_traced(value):
-            return value._node
-        if isinstance(value, Tensor):
-            return self._constant(value)
-        if isinstance(value, CONSTANT):
-            return value
-        if type(value) in (tuple, list, torch.Size):
-            kind = list if type(value) is list else tuple
-            return kind(self._argument(x) for x in value)
-        if type(value) is dict:
-            return {key: self._argument(x) for key, x in value.items()}
-        if isinstance(value, slice):
-            ends = (value.start, value.stop, value.step)
-            return slice(*(self._argument(x) for x in ends))
-        if isinstance(value, tuple):  # a namedtuple
-            items = tuple(self._argument(x) for x in value)
-            return self.graph.call_function(type(value), items)
-        if isinstance(value, Mapping):  # a Hugging Face ModelOutput
-            named = cast("Mapping[str, Any]", value)
-            return self.graph.call_function(
-                type(value), (), {k: self._argument(x) for k, x in named.items()}
-            )
-        if id(value) in self._attributes or id(value) in self._paths:
-            return self._constant(value)
-        self.refuse(f"hands on a {type(value).__name__}, which no graph can hold")
-
-    def _constant(self, value: Any) -> fx.Node:
-        if id(value) not in self._attributes:
-            if id(value) not in self._paths:
-                self.refuse(
-                    "uses a tensor that is neither an input nor an attribute of the "
-                    "module"
-                )
-            with self.graph.inserting_before(self._first()):
-                return self._attribute(value, self._paths[id(value)])
-        return self._attributes[id(value)]
-
-    def _first(self) -> fx.Node:
-        after = (n for n in self.graph.nodes if n.op not in ("placeholder", "get_attr"))
-        return next(after, self.graph._root)
-
     def _drop_guards_of(self, args: Any, kwargs: Any, *, every: bool) -> None:
         """Argument parsers of torch ask sizes for their values; nothing hangs on it.
 
@@ -336,21 +277,6 @@ class OwnTracer(TorchFunctionMode):
                     self.graph.erase_node(node)
                 self.guards.remove(what)
         self._fresh.clear()
-
-    def _find_attributes(self, real: nn.Module) -> None:
-        """Where tensors and other objects that the code may hand on are kept."""
-        for path, part in real.named_modules(remove_duplicate=False):
-            before = f"{path}." if path else ""
-            held = [*part._parameters.items(), *part._buffers.items()]
-            held += [(k, v) for k, v in vars(part).items() if not k.startswith("_")]
-            for name, value in held:
-                if not isinstance(value, PLAIN) and name.isidentifier():
-                    self._paths.setdefault(id(value), f"{before}{name}")
-
-    def _attribute(self, value: Any, path: str) -> fx.Node:
-        if id(value) not in self._attributes:
-            self._attributes[id(value)] = self.graph.get_attr(path)
-        return self._attributes[id(value)]
 
 
 class _Leaf:

@@ -91,3 +91,16 @@ def plain_attributes(module: nn.Module) -> list[tuple[str, str, object]]:
                 plain = isinstance(value, PLAIN)
                 found.append((path, name, value if plain else id(value)))
     return found
+
+
+def called(target: Any, args: tuple[Any, ...]) -> Any:
+    """The torch function that a node calls; None if a recording would note none."""
+    if isinstance(target, str):
+        if not isinstance(args[0], Tensor):
+            return None
+        return getattr(torch.Tensor, target, None)
+    if getattr(target, "__module__", "") == "_operator":
+        if not any(isinstance(x, Tensor) for x in args):
+            return None
+        return getattr(torch.Tensor, f"__{target.__name__.strip('_')}__", None)
+    return None if target in (getattr, len) else target

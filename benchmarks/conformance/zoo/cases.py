@@ -6,7 +6,7 @@ from itertools import chain
 
 import torch
 
-from benchmarks.conformance.zoo import images, transformer, visions
+from benchmarks.conformance.zoo import architectures, images, visions
 from benchmarks.conformance.zoo.specimen import Case, Specimen
 
 
@@ -20,7 +20,7 @@ def cases() -> dict[str, Case]:
             visions.segmenters(),
             visions.detectors(),
             visions.others(),
-            transformer.architectures(),
+            architectures.architectures(),
         )
     }
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.conformance.zoo.report import Report
+from benchmarks.conformance.zoo.tables import grouped, of, table
 
 COMMAND = "make conformance"
 PACKAGES = ("torch-surgery", "torch", "timm", "torchvision", "transformers", "numpy")
 JOINS = ("add", "mul", "cat", "stack")
-MANY = 12
-"""Of equal faults in one model, so many places are named."""
 
 
 def written(
@@ -63,7 +62,7 @@ def _summary(reports: Sequence[Report]) -> str:
     kinds = Counter(outcome.kind for outcome in outcomes)
     excised = [e for report in reports for e in report.excised]
     lines = [
-        f"- **{_of(clean, len(reports))} models without a failure**: every component "
+        f"- **{of(clean, len(reports))} models without a failure**: every component "
         "operated on with `zero`, its effect proved or the cause why not checked, "
         "everything restored.",
         f"- {len(outcomes):,} components: {verdicts['effect']:,} with proof of effect, "
@@ -77,15 +76,15 @@ def _summary(reports: Sequence[Report]) -> str:
     for mechanism in ("export", "fx"):
         views = [v for r in reports for v in r.graphs if v.mechanism == mechanism]
         lines.append(
-            f"- Graph by {mechanism}: {_of(sum(v.built for v in views), len(views))} "
-            f"models, names agree in {_of(sum(v.agrees for v in views), len(views))}."
+            f"- Graph by {mechanism}: {of(sum(v.built for v in views), len(views))} "
+            f"models, names agree in {of(sum(v.agrees for v in views), len(views))}."
         )
     lines += [
-        f"- Excised: {_of(sum(map(_excises, reports)), len(reports))} models in all "
-        f"that was tried, {_of(sum(map(_equal, excised)), len(excised))} components "
+        f"- Excised: {of(sum(map(_excises, reports)), len(reports))} models in all "
+        f"that was tried, {of(sum(map(_equal, excised)), len(excised))} components "
         "equal to the operation that can be undone.",
         f"- Excision and a graph: "
-        f"{_of(sum(_excises(r) and _has_graph(r) for r in reports), len(reports))} "
+        f"{of(sum(_excises(r) and _has_graph(r) for r in reports), len(reports))} "
         "models.",
     ]
     return "\n".join(lines)
@@ -94,7 +93,7 @@ def _summary(reports: Sequence[Report]) -> str:
 def _at_once(reports: Sequence[Report], kind: str) -> str:
     found = [a for r in reports for a in r.at_once if a.kind == kind and a.components]
     good = sum(not a.fault for a in found)
-    return f"{_of(good, len(found))} models that have any"
+    return f"{of(good, len(found))} models that have any"
 
 
 def _excises(report: Report) -> bool:
@@ -150,7 +149,7 @@ def _adds(reports: Sequence[Report]) -> str:
         for report in reports
         if report.expected_adds is not None
     ]
-    return _table(("model", "residual adds", "found"), rows)
+    return table(("model", "residual adds", "found"), rows)
 
 
 def _models(reports: Sequence[Report]) -> str:
@@ -178,7 +177,7 @@ def _models(reports: Sequence[Report]) -> str:
         "seconds",
         "code",
     )
-    return _table(header, [_model(report) for report in reports])
+    return table(header, [_model(report) for report in reports])
 
 
 def _model(report: Report) -> Sequence[object]:
@@ -231,7 +230,7 @@ def _causes(reports: Sequence[Report]) -> str:
         if o.verdict in ("no change", "refused")
     )
     rows = [(*key, counts[key]) for key in sorted(counts)]
-    return _table(("verdict", "kind", "cause", "components"), rows)
+    return table(("verdict", "kind", "cause", "components"), rows)
 
 
 def _means(reports: Sequence[Report]) -> str:
@@ -241,11 +240,11 @@ def _means(reports: Sequence[Report]) -> str:
         for e in report.excised
     )
     rows = [(*key, counts[key]) for key in sorted(counts)]
-    return _table(("kind", "means", "equal", "components"), rows)
+    return table(("kind", "means", "equal", "components"), rows)
 
 
 def _misses(reports: Sequence[Report]) -> str:
-    return _grouped((r.model, where, why) for r in reports for where, why in r.misses)
+    return grouped((r.model, where, why) for r in reports for where, why in r.misses)
 
 
 def _traces(reports: Sequence[Report]) -> str:
@@ -259,7 +258,7 @@ def _traces(reports: Sequence[Report]) -> str:
         (len(models), why, ", ".join(models))
         for why, models in sorted(causes.items(), key=lambda row: -len(row[1]))
     ]
-    return _table(("models", "why", "which"), rows) if rows else "None."
+    return table(("models", "why", "which"), rows) if rows else "None."
 
 
 def _without_model(cause: str) -> str:
@@ -268,34 +267,4 @@ def _without_model(cause: str) -> str:
 
 
 def _failures(reports: Sequence[Report]) -> str:
-    return _grouped((r.model, where, why) for r in reports for where, why in r.failures)
-
-
-def _grouped(found: Iterable[tuple[str, str, str]]) -> str:
-    places: dict[tuple[str, str], list[str]] = {}
-    for model, where, why in found:
-        places.setdefault((model, why.replace("\n", " ")[:400]), []).append(where)
-    rows = [
-        (model, _named(where), len(where), why)
-        for (model, why), where in places.items()
-    ]
-    header = ("model", "where", "places", "what")
-    return _table(header, rows) if rows else "None."
-
-
-def _named(places: Sequence[str]) -> str:
-    more = f" and {len(places) - MANY} more" if len(places) > MANY else ""
-    return ", ".join(f"`{place}`" for place in places[:MANY]) + more
-
-
-def _of(good: int, all_of: int) -> str:
-    return f"{good:,} of {all_of:,}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    return grouped((r.model, where, why) for r in reports for where, why in r.failures)

@@ -15,7 +15,7 @@ import torchvision
 import transformers
 
 from benchmarks.conformance.zoo import check
-from benchmarks.conformance.zoo.transformer import ARCHITECTURES
+from benchmarks.conformance.zoo.architectures import ARCHITECTURES
 
 LIBRARIES = (timm, torch, torchvision, check)
 CLASSES = tuple(getattr(transformers, a.model) for a in ARCHITECTURES.values())
