@@ -10,7 +10,7 @@ MIN_READY := .venv-min/.ready
 
 # What `test-min` runs: everything that touches torch, timm or numpy closely.
 SAMPLE := tests/targets tests/ops tests/ablation tests/data tests/stats tests/demos \
-  tests/cli tests/ranking/test_rank.py
+  tests/cli tests/ranking/test_rank.py tests/backends tests/graphs tests/anatomy
 
 # Small tensors on shared cores run several times slower on many threads than on one.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1

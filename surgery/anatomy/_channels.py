@@ -27,7 +27,8 @@ def channel_axis_of(module: nn.Module | None, shape: Sequence[int]) -> int:
     rank = len(shape)
     if isinstance(module, _ConvNd):
         return max(rank - 1 - len(module.kernel_size), 0)
-    if isinstance(module, _NormBase | nn.GroupNorm):
+    # No union of types: older tracers of torch.compile, which come by here, know none.
+    if isinstance(module, (_NormBase, nn.GroupNorm)):
         return min(1, rank - 1)
     if isinstance(module, nn.LayerNorm):
         return _normalised_axis(module, shape)

@@ -7,6 +7,9 @@ from torch import nn
 
 from surgery.errors import OperationError
 
+# A tuple: older tracers of torch.compile, which come by here, know no unions of types.
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
 
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside `DataParallel`, `DistributedDataParallel` or `torch.compile`.
@@ -19,7 +22,7 @@ def unwrap(model: nn.Module) -> nn.Module:
             f"the model must be a torch.nn.Module, got {type(model).__name__}"
         )
     while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        if isinstance(model, _WRAPPERS):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner

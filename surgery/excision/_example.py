@@ -131,6 +131,6 @@ def is_opaque(value: object) -> bool:
     """Whether a value is an object that a module may fill, such as a cache."""
     if isinstance(value, Mapping):
         return any(is_opaque(x) for x in cast("Mapping[Any, object]", value).values())
-    if isinstance(value, tuple | list):
+    if isinstance(value, (tuple, list)):  # older tracers know no unions of types
         return any(is_opaque(x) for x in cast("Sequence[object]", value))
     return not (isinstance(value, _VALUES) or dataclasses.is_dataclass(value))

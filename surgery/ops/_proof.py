@@ -23,7 +23,7 @@ class Tally:
         """Count one."""
         if not _tracing():
             self._number += 1
-        elif self._traced is not None and not torch.compiler.is_exporting():
+        elif self._traced is not None and not _exporting():
             self._traced.add_(1)
 
     def __int__(self) -> int:
@@ -84,6 +84,11 @@ def _zero() -> Tensor:
 
 def _tracing() -> bool:
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # pyright: ignore
+
+
+def _exporting() -> bool:
+    # Older tracers take `is_exporting()` to be true in whatever they compile.
+    return bool(torch.compiler._is_exporting_flag)  # pyright: ignore
 
 
 def _transformed(tensor: Tensor) -> bool:

@@ -67,6 +67,19 @@ def test_a_range_of_channels_is_zeroed(
     assert torch.equal(model(IMAGES), plain)
 
 
+@pytest.mark.parametrize("path", ["0", "1", "3"])
+def test_a_range_of_channels_is_zeroed_in_compiled_code(
+    model: nn.Sequential, path: str
+) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    edit, undo = install(model, channels(path, 1, 3))
+    torch.testing.assert_close(compiled(IMAGES), model(IMAGES))
+    assert edit.fired == 2  # once in each
+    undo()
+    torch.testing.assert_close(compiled(IMAGES), model(IMAGES))
+
+
 def test_the_layout_in_memory_stays(model: nn.Sequential) -> None:
     conv = model[0].to(memory_format=torch.channels_last)
     x = IMAGES.to(memory_format=torch.channels_last)

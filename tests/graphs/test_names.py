@@ -143,7 +143,8 @@ def test_real_models_have_all_joins_under_the_same_names(name: str, make: Any) -
     model: Any = timm.create_model(name).eval()
     x = torch.ones(2, *model.default_cfg["input_size"])
     found = agreement(record(model, (x,)), name_nodes(make(model, (x,)).graph, model))
-    # Exported, test_vit resamples its position embedding where it runs without.
-    more = (":cat#1",) if name == "test_vit" and make is export_graph else ()
-    assert found.only_record == () and found.only_graph == more, str(found)
+    # Exported, newer timm's test_vit resamples its position embedding, only then.
+    resampled = name == "test_vit" and make is export_graph
+    more = ((), (":cat#1",)) if resampled else ((),)
+    assert found.only_record == () and found.only_graph in more, str(found)
     assert found.same

@@ -306,9 +306,9 @@ def test_code_hidden_in_an_object_that_is_handed_in_is_refused() -> None:
         trace_own_code(module, (draw(2), _Box()))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")
 def test_scripted_modules_are_refused() -> None:
-    with pytest.warns((DeprecationWarning, FutureWarning)):
-        module = torch.jit.script(nn.ReLU())
+    module = torch.jit.script(nn.ReLU())
     with pytest.raises(BackendError, match="it is TorchScript"):
         trace_own_code(module, (draw(2),))
 

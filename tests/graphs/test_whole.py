@@ -62,6 +62,12 @@ def output_of(made: Any, x: Tensor) -> Tensor:
     return out
 
 
+@pytest.mark.xfail(
+    torch.torch_version.TorchVersion(torch.__version__) < "2.15",
+    reason="older torch.export refuses tensors that a forward keeps in an attribute",
+    raises=BackendError,
+    strict=False,  # some version between 2.9 and 2.15 takes them
+)
 def test_a_model_that_put_hooks_into_itself_makes_a_graph_after_it_ran() -> None:
     model = Collecting()
     with torch.no_grad():
