@@ -48,6 +48,7 @@ types: $(READY)  ## mypy and pyright, both strict
 bench: $(READY)  ## how long a sweep takes, and what a cut costs
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.sweep
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.cuts
+	$(BIN)/python -m benchmarks.fused
 
 conformance: $(READY)  ## every part of whole model zoos; RESULTS.md says what came out
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.conformance

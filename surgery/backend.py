@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
@@ -29,6 +30,12 @@ BUILT_IN: Mapping[str, str] = {
     "rewrite": "surgery_backends.rewrite:RewriteBackend",
 }
 """Backends that come with the package, imported when first used."""
+
+
+EVALUATORS: Mapping[str, str] = {
+    "fused": "surgery_backends.fused:FusedEvaluator",
+}
+"""What evaluates many variants together, with the backends above."""
 
 
 class Action(Protocol):
@@ -81,9 +88,67 @@ class AbstractBackend(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Outputs of the model on one batch.
+
+    Attributes:
+        outputs: The untouched model's under `None`, those of variants by number. A
+            variant may be missing: it is then run by itself.
+        exact: Whether each is, bit for bit, what a forward of its own would give.
+    """
+
+    outputs: Mapping[int | None, Any]
+    exact: bool
+
+
+class AbstractEvaluator(ABC):
+    """Evaluates the untouched model and many variants of it on one batch together."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def evaluate(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> Evaluated:
+        """The model's outputs for one batch.
+
+        Args:
+            args: Positional inputs of the model.
+            kwargs: Keyword inputs of the model.
+            wanted: The variants to evaluate.
+            forward: Runs the model as it is, on inputs like these.
+
+        Raises:
+            BackendError: It cannot do so exactly; says why.
+        """
+
+    def plan(self) -> dict[str, Any]:
+        """What was chosen for speed, as plain JSON."""
+        return {}
+
+
 def available_backends() -> tuple[str, ...]:
     """Names that `Engine(backend=...)` takes."""
-    return ("auto", *BUILT_IN, *(p.name for p in entry_points(group=GROUP)))
+    return (
+        "auto",
+        *EVALUATORS,
+        *BUILT_IN,
+        *(p.name for p in entry_points(group=GROUP)),
+    )
+
+
+def evaluator_class(name: str) -> Callable[..., AbstractEvaluator]:
+    """The class of this name among those of `EVALUATORS`."""
+    module, _, attribute = EVALUATORS[name].partition(":")
+    found: Callable[..., AbstractEvaluator] = getattr(
+        importlib.import_module(module), attribute
+    )
+    return found
 
 
 def get_backend(
@@ -94,7 +159,7 @@ def get_backend(
     Raises:
         BackendError: Unknown name, broken plug-in, or nothing covers the component.
     """
-    if name == "auto":
+    if name == "auto" or name in EVALUATORS:
         for built_in in BUILT_IN:
             backend = _load(built_in, BUILT_IN[built_in])
             if component is None or backend.covers(component):

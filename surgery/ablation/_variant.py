@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 
 from surgery._random import derive
@@ -21,6 +22,7 @@ from surgery.ops import (
     Observer,
     acts_on_parameters,
     check_operation,
+    dialled,
     freeze_component,
     lay,
     mode_name,
@@ -131,6 +133,20 @@ class Variant:
                 stack.callback(backend.attach(self._model, edit.component, edit))
             kept = stack.pop_all()  # not undone at the end of this block
         return kept.close
+
+    def tensors(self) -> dict[Tensor, Tensor]:
+        """New values of the tensors that it changes, which stay as they are."""
+        self.prepare()
+        found: dict[Tensor, Tensor] = {}
+        for name, values in self._values.items():
+            new = {
+                tensor: dialled(tensor.detach(), value(tensor.detach()), self._dial)
+                for tensor, value in values.items()
+            }
+            changed = any(not torch.equal(old, now) for old, now in new.items())
+            self._laid[name] = len(new), changed
+            found |= new
+        return found
 
     def fired(self, component: Component) -> int:
         """How often the operation took part (tensors changed, for parameters)."""

@@ -11,3 +11,4 @@ from surgery.engine._sweep import Sweep as Sweep
 from surgery.engine._swept import Failure as Failure
 from surgery.engine._swept import Swept as Swept
 from surgery.engine._swept import forward_failed as forward_failed
+from surgery.engine._together import Together as Together

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surgery.data import fresh, keep_batch, keep_samples
-from surgery.engine._runner import Runner
+from surgery.engine._runner import Known, Runner
 from surgery.engine._steps import failed_samples
 from surgery.engine._swept import Failure, forward_failed, kept_places, span
 from surgery.errors import DataError, SurgeryError
@@ -54,7 +54,13 @@ class Baseline:
 
 
 def measure_baseline(
-    runner: Runner, batch: Any, places: list[int], number: int, *, skip: bool
+    runner: Runner,
+    batch: Any,
+    places: list[int],
+    number: int,
+    *,
+    skip: bool,
+    known: Known | None = None,
 ) -> Baseline:
     """Run the untouched model on the samples that it can do.
 
@@ -64,6 +70,7 @@ def measure_baseline(
         places: Their places in the data.
         number: The batch's number.
         skip: Leave out samples that fail; else they are an error.
+        known: What the model returns, where that is known.
 
     Raises:
         SurgeryError: A sample fails, and `skip` is false.
@@ -71,7 +78,7 @@ def measure_baseline(
     failures: list[Failure] = []
     runner.put_back()
     try:
-        outputs, labels = runner.forward(batch, number)
+        outputs, labels = runner.forward(batch, number, known)
     except SurgeryError:
         raise
     except Exception as error:

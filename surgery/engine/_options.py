@@ -20,21 +20,30 @@ class Engine:
     """How to run a sweep.
 
     Attributes:
-        backend: What places operations in the model: `"auto"` or a backend's name.
+        backend: How variants run. `"fused"`: all together, in one program made from the
+            model's graph. `"auto"`: that where it pays and can be, else one by one.
+            Any other name: one by one, by that backend.
         device: Where to run. Default: where the model is. The model is moved for the
             sweep and back afterwards.
         amp: Autocast type, `"bfloat16"` or `"float16"`. Default: none.
+        memory_budget: Bytes that the values of variants in flight may take. Default: a
+            quarter of what is free.
     """
 
     backend: str = "auto"
     device: str | torch.device | None = None
     amp: str | torch.dtype | None = None
+    memory_budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in available_backends():
             raise BackendError(
                 f"unknown backend {self.backend!r}; there are "
                 f"{', '.join(available_backends())}"
+            )
+        if self.memory_budget is not None and self.memory_budget < 1:
+            raise DataError(
+                f"memory_budget is a number of bytes, got {self.memory_budget!r}"
             )
         self.autocast_type()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,9 +12,21 @@ from torch import Tensor, nn
 
 from surgery._random import derive, seed_all
 from surgery.data import fresh, slice_batch
+from surgery.engine._answers import answering
 from surgery.engine._steps import Step
 from surgery.engine._swept import words
 from surgery.ops import sweeping
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the model returns on a batch, known before."""
+
+    output: Any
+
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        """Stands for the model's forward."""
+        return self.output
 
 
 @dataclass
@@ -45,11 +59,28 @@ class Runner:
             for name, buffer in module.named_buffers(recurse=False)
         ]
 
-    def forward(self, batch: Any, number: int) -> tuple[Any, Any]:
-        """Outputs and labels of the model as it is now."""
+    def forward(
+        self, batch: Any, number: int, known: Known | None = None
+    ) -> tuple[Any, Any]:
+        """Outputs and labels of the model as it is now.
+
+        Args:
+            batch: What the step takes.
+            number: The batch's number.
+            known: What the model returns, where that is known: it does not run then.
+        """
+        if known is not None:
+            with answering(self.model, known.answer), self.prepared(number):
+                return self._step(self.model, fresh(batch))
+        with self.prepared(number):
+            return self._step(self.model, fresh(batch))
+
+    @contextmanager
+    def prepared(self, number: int) -> Generator[None]:
+        """Have everything draw in this block as for that batch."""
         seed_all(derive(self._seed, "batch", number))
         with sweeping(number):
-            return self._step(self.model, fresh(batch))
+            yield
 
     def causes(self, batch: Any, size: int, number: int) -> dict[int, str]:
         """Which samples of a batch raise when they run alone, and what."""

@@ -45,6 +45,26 @@ def export_graph(
             says why.
     """
     inner = unwrap(model)
+    return export_copy(inner, lambda: twin(inner, hooked=True), args, kwargs)
+
+
+def export_copy(
+    model: nn.Module,
+    copied: Callable[[], nn.Module],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+) -> ExportedProgram:
+    """The graph of a copy that should give what the model gives; see `export_graph`.
+
+    Args:
+        model: What the graph is compared with.
+        copied: Makes the copy, each time anew.
+        args: Positional inputs.
+        kwargs: Keyword inputs.
+
+    Raises:
+        BackendError: As for `export_graph`.
+    """
     given, named = tuple(args), dict(kwargs or {})
     failed: BackendError | None = None
     for dynamic in (True, False):
@@ -55,15 +75,15 @@ def export_graph(
                 sample: Any = _copied((given, named))
                 shapes = _any_batch(sample) if dynamic else None
                 made = export(
-                    twin(inner, hooked=True),
+                    copied(),
                     *sample,
                     dynamic_shapes=shapes,
                     strict=False,
                 )
-                same = _reproduces(made, inner, given, named)
+                same = _reproduces(made, model, given, named)
         except Exception as error:  # of the exporter, or of the model's own code
             failed = BackendError(
-                f"{type(inner).__name__} cannot be exported into a graph: "
+                f"{type(model).__name__} cannot be exported into a graph: "
                 f"{type(error).__name__}: {_first_line(error)}; use "
                 "backend='scoped', which needs no graph"
             )
@@ -72,7 +92,7 @@ def export_graph(
         if same:
             return made
         failed = BackendError(
-            f"the graph that torch.export makes of {type(inner).__name__} gives other "
+            f"the graph that torch.export makes of {type(model).__name__} gives other "
             "values than the model; use backend='scoped', which needs no graph"
         )
     assert failed is not None  # one of them returned or failed

@@ -21,6 +21,7 @@ from surgery.ops._output import Call as Call
 from surgery.ops._output import Constant as Constant
 from surgery.ops._output import Identity as Identity
 from surgery.ops._output import Zero as Zero
+from surgery.ops._overlay import dialled as dialled
 from surgery.ops._overlay import lay as lay
 from surgery.ops._parameters import Freeze as Freeze
 from surgery.ops._parameters import Reinit as Reinit

@@ -31,6 +31,7 @@ def provenance(
     swept: Swept,
     directions: Mapping[str, bool],
     *,
+    together: Mapping[str, Any],
     device: str,
     seconds: float,
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def provenance(
             "backend": engine.backend,
             "device": device,
             "amp": None if engine.amp is None else str(engine.amp),
+            **together,
             "order": plan.names,
             "batch_sizes": swept.batch_sizes,
         },

@@ -27,6 +27,7 @@ from surgery.engine import (
     Runner,
     Step,
     Sweep,
+    Together,
     default_step,
     forward_failed,
     make_metrics,
@@ -153,6 +154,13 @@ def rank(
             clock=clock,
             device=device,
             skip_errors=on_error == "skip",
+            together=Together(
+                runner,
+                plan.variants,
+                engine.backend,
+                batches.batches,
+                memory_budget=engine.memory_budget,
+            ),
         )
         if averages:
             with progress_bar("Averaging", batches.batches, progress) as advance:
@@ -182,6 +190,7 @@ def rank(
         plan,
         swept,
         directions,
+        together=sweep.together.plan(),
         device=str(device),
         seconds=time.time() - started,
     )

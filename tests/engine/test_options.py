@@ -27,7 +27,9 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
-    with pytest.raises(BackendError, match=r"unknown backend 'magic'.*auto, hooks"):
+    with pytest.raises(
+        BackendError, match=r"unknown backend 'magic'.*auto, fused, hooks"
+    ):
         Engine(backend="magic")
 
 

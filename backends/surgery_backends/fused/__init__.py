@@ -1,0 +1,3 @@
+"""The fused program: baseline and variants in one graph, nothing computed twice."""
+
+from surgery_backends.fused._evaluator import FusedEvaluator as FusedEvaluator

@@ -1,0 +1,55 @@
+"""Memory: what a program holds at once, and how much it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from surgery_backends.fused._tape import Tape, slots_in
+
+SHARE = 4
+"""One part in so many of what is free is the budget, unless another is given."""
+
+
+def budget_of(model: nn.Module, given: int | None) -> int:
+    """Bytes that values of a program may take at once."""
+    if given is not None:
+        return given
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // SHARE
+    return int(psutil.virtual_memory().available) // SHARE
+
+
+def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:
+    """The most bytes that the values of a tape take at once, its inputs among them."""
+    owner: dict[int, int] = {}
+    alive: dict[int, int] = {}
+    for index, leaf in zip(tape.inputs, leaves, strict=True):
+        owner[index] = index
+        alive[index] = leaf.nbytes if isinstance(leaf, Tensor) else 0
+    users: dict[int, int] = dict.fromkeys(alive, 1)
+    now = peak = sum(alive.values())
+    for step in tape.steps:
+        root = step.out
+        if step.size == 0:  # a view, or nothing
+            first = next(slots_in(step.args), None)
+            root = owner.get(first.index, step.out) if first is not None else step.out
+        owner[step.out] = root
+        if root == step.out:
+            alive[root] = step.size
+            now += step.size
+        users[root] = users.get(root, 0) + 1
+        peak = max(peak, now)
+        for index in step.frees:
+            held = owner.get(index)
+            if held is None:
+                continue
+            users[held] -= 1
+            if not users[held]:
+                now -= alive.pop(held, 0)
+    return peak

@@ -1,0 +1,306 @@
+"""Writing a fused program: baseline and variants, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import getitem
+from typing import Any
+
+from torch import Tensor, fx
+
+from surgery.ops import Edit
+from surgery_backends.fused._marked import MarkedGraph, is_number, is_tensor, value_of
+from surgery_backends.fused._marks import MARK, Mark
+from surgery_backends.fused._reuse import is_view, places
+from surgery_backends.fused._sizes import Sizes, operands, treats_samples_alike
+from surgery_backends.fused._spread import ATEN, Spread, joined
+from surgery_backends.fused._tape import Slot, Tape
+
+Lookup = Callable[[fx.Node], Any]
+
+
+class ActFailed(Exception):
+    """An operation failed in a variant, which is then run by itself."""
+
+    def __init__(self, variant: int) -> None:
+        super().__init__(variant)
+        self.variant = variant
+
+
+class Act:
+    """Operations at one mark, as a function of the program."""
+
+    def __init__(self, variant: int, mark: Mark, edits: Sequence[Edit]) -> None:
+        self._variant = variant
+        self._mark = mark
+        self._edits = tuple(edits)
+
+    def __call__(self, outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+        try:
+            for edit in self._edits:
+                outputs = self._mark.act(edit, outputs, inputs)
+        except Exception as error:
+            raise ActFailed(self._variant) from error
+        return outputs
+
+
+class Writer:
+    """Writes the nodes of a fused program.
+
+    Args:
+        marked: The graph of the model.
+        sizes: Its sizes, for the batch at hand.
+        differs: In which variants each node differs, as bits.
+        edits: By variant, the operations at each mark's number.
+        alone: Nodes that must not be computed for several variants at once.
+    """
+
+    def __init__(
+        self,
+        marked: MarkedGraph,
+        sizes: Sizes,
+        differs: Mapping[fx.Node, int],
+        edits: Sequence[Mapping[int, Sequence[Edit]]],
+        alone: frozenset[fx.Node] = frozenset(),
+    ) -> None:
+        self.tape = Tape()
+        self.reusable: dict[int, tuple[int, ...]] = {}
+        self.base: dict[fx.Node, Any] = {}
+        self._marked = marked
+        self._sizes = sizes
+        self._differs = differs
+        self._edits = edits
+        self._alone = alone
+        self._stackable: dict[fx.Node, bool] = {}
+        self._places: dict[fx.Node, tuple[int, ...]] = {}
+
+    def baseline(self, node: fx.Node) -> None:
+        """Write a node of the untouched model."""
+        if is_number(node):
+            return
+        if node.target is MARK:
+            self.base[node] = [self.base[n] for n in node.args[0]]  # type: ignore
+        elif _is_item(node):
+            self.base[node] = self._item(node, self.base[node.args[0]])  # type: ignore
+        else:
+            self.base[node] = self._call(node, self.base.__getitem__, 1)
+
+    def variants(
+        self, node: fx.Node, chunk: Sequence[int], spreads: dict[fx.Node, Any]
+    ) -> None:
+        """Write a node for those of the variants in which it differs.
+
+        Args:
+            node: A node of the model's graph.
+            chunk: The variants, in the order in which they begin to differ.
+            spreads: What was written for them so far.
+        """
+        bits = self._differs[node]
+        members = [v for v in chunk if bits >> v & 1]
+        if not members:
+            return
+        if node.target is MARK:
+            spreads[node] = self._mark(node, members, spreads)
+        elif _is_item(node):
+            source, index = node.args
+            spreads[node] = self._taken(node, spreads[source], index)  # type: ignore
+        else:
+            spreads[node] = self._spread(node, members, spreads)
+
+    def _spread(
+        self, node: fx.Node, members: Sequence[int], spreads: Mapping[fx.Node, Any]
+    ) -> Any:
+        """A call for all variants in which it differs, at once where that can be."""
+        together, apart = self._grouped(node, members, spreads)
+        each = {v: self._call(node, self._lookup(v, spreads), 1) for v in apart}
+        stack = None
+        if len(together) == 1:
+            stack = self._call(node, self._lookup(together[0], spreads), 1)
+        elif together:
+            count = len(together)
+
+            def lookup(operand: fx.Node) -> Any:
+                return self._stacked(operand, together, spreads)
+
+            stack = self._call(node, lookup, count)
+        if is_tensor(node):
+            return self._made(node, together, stack, each)
+        return _Several(tuple(together), stack, each)
+
+    def _made(
+        self,
+        node: fx.Node,
+        together: Sequence[int],
+        stack: Slot | None,
+        each: Mapping[int, Slot],
+    ) -> Spread:
+        axis = self._sizes.axis(node)
+        if axis is None:
+            if stack is not None:
+                each = {**each, together[0]: stack}
+            return Spread(each=each)
+        return Spread(tuple(together), stack, each, axis, *self._extent(node))
+
+    def _grouped(
+        self, node: fx.Node, members: Sequence[int], spreads: Mapping[fx.Node, Any]
+    ) -> tuple[list[int], list[int]]:
+        """Which variants can be computed in one call, and which one by one."""
+        if not self._stacks(node):
+            return list(members[:1]), list(members[1:])
+        apart: set[int] = set()
+        for operand in operands(node):
+            spread = spreads.get(operand)
+            if isinstance(spread, Spread) and self._sizes.axis(operand) is None:
+                apart |= {v for v in members if spread.has(v)}
+        return [v for v in members if v not in apart], sorted(
+            apart, key=list(members).index
+        )
+
+    def _stacks(self, node: fx.Node) -> bool:
+        """Whether several variants can be computed in one call."""
+        if node not in self._stackable:
+            self._stackable[node] = (
+                self._marked.any_batch
+                and node not in self._alone
+                and treats_samples_alike(node)
+            )
+        return self._stackable[node]
+
+    def _lookup(self, variant: int, spreads: Mapping[fx.Node, Any]) -> Lookup:
+        def lookup(operand: fx.Node) -> Any:
+            spread = spreads.get(operand)
+            if isinstance(spread, Spread) and spread.has(variant):
+                return spread.one(self.tape, variant)
+            return self.base[operand]
+
+        return lookup
+
+    def _stacked(
+        self, operand: fx.Node, variants: Sequence[int], spreads: Mapping[fx.Node, Any]
+    ) -> Any:
+        axis = self._sizes.axis(operand)
+        if axis is None:  # the same for all samples
+            return self.base[operand]
+        base = self.base.get(operand)
+        spread = spreads.get(operand)
+        if isinstance(spread, Spread):
+            return spread.stacked(self.tape, variants, base)
+        assert base is not None
+        size = self._sizes.nbytes(operand) * len(variants)
+        return joined(self.tape, [base] * len(variants), axis, size)
+
+    def _mark(
+        self, node: fx.Node, members: Sequence[int], spreads: Mapping[fx.Node, Any]
+    ) -> list[Spread | None]:
+        outputs, inputs, number = node.args
+        new: dict[int, Slot] = {}
+        for variant in members:
+            edits = self._edits[variant].get(number)  # type: ignore[arg-type,call-overload]
+            if edits:
+                lookup = self._lookup(variant, spreads)
+                act = Act(variant, self._marked.marks[number], edits)  # type: ignore
+                given = [lookup(n) for n in outputs], [lookup(n) for n in inputs]  # type: ignore
+                size = sum(self._sizes.nbytes(n) for n in outputs)  # type: ignore
+                new[variant] = self.tape.call(act, given, size=size)
+        found: list[Spread | None] = []
+        for place, leaf in enumerate(outputs):  # type: ignore
+            items = {
+                v: self.tape.call(getitem, (made, place)) for v, made in new.items()
+            }
+            old = spreads.get(leaf)
+            found.append(self._replaced(leaf, old, members, items))
+        return found
+
+    def _replaced(
+        self,
+        leaf: fx.Node,
+        old: Spread | None,
+        members: Sequence[int],
+        items: Mapping[int, Slot],
+    ) -> Spread | None:
+        """A leaf with the values that operations made of it in some variants."""
+        held = old or Spread()
+        members = [v for v in members if v in items or held.has(v)]
+        if not members:
+            return None
+        axis = self._sizes.axis(leaf)
+        each = {**held.each, **items}
+        if axis is None or len(members) == 1:
+            left = {v: held.one(self.tape, v) for v in members if v not in each}
+            each |= left
+            if axis is None:
+                return Spread(each=each)
+            extent = self._extent(leaf)
+            return Spread((members[0],), each[members[0]], {}, axis, *extent)
+        extent = self._extent(leaf)
+        mixed = Spread(held.members, held.stack, each, axis, *extent)
+        stack = mixed.stacked(self.tape, members, None)
+        return Spread(tuple(members), stack, {}, axis, *extent)
+
+    def _taken(self, node: fx.Node, source: Any, index: int) -> Any:
+        if isinstance(source, list):
+            return source[index]
+        assert isinstance(source, _Several)
+        each = {v: self._item(node, made) for v, made in source.each.items()}
+        stack = None if source.stack is None else self._item(node, source.stack)
+        if not is_tensor(node):
+            return _Several(source.members, stack, each)
+        return self._made(node, source.members, stack, each)
+
+    def _item(self, node: fx.Node, source: Any) -> Any:
+        if isinstance(source, list):
+            return source[node.args[1]]  # type: ignore[call-overload]
+        return self.tape.call(getitem, (source, node.args[1]))
+
+    def _extent(self, node: fx.Node) -> tuple[int, int]:
+        """Entries along the axis of samples, and bytes, of one variant."""
+        return self._sizes.length(node), self._sizes.nbytes(node)
+
+    def _call(self, node: fx.Node, lookup: Lookup, times: int) -> Slot:
+        def argument(operand: fx.Node) -> Any:
+            if is_number(operand):
+                return self._sizes.number(value_of(operand), times)
+            return lookup(operand)
+
+        args = _mapped(node.args, argument)
+        kwargs = {key: _mapped(x, argument) for key, x in node.kwargs.items()}
+        target: Any = node.target
+        if target is ATEN.view.default and times > 1:
+            target = ATEN.reshape.default  # a stack may be laid out otherwise
+        size = 0 if is_view(node.target) else self._sizes.nbytes(node) * times
+        slot = self.tape.call(target, args, kwargs, size)
+        if node not in self._places:
+            self._places[node] = places(node)
+        if self._places[node]:
+            self.reusable[slot.index] = self._places[node]
+        return slot
+
+
+class _Several:
+    """Values of a call that gives several tensors."""
+
+    def __init__(
+        self,
+        members: tuple[int, ...],
+        stack: Slot | None,
+        each: Mapping[int, Slot],
+    ) -> None:
+        self.members = members
+        self.stack = stack
+        self.each = each
+
+
+def _mapped(value: Any, function: Lookup) -> Any:
+    """Arguments of a node with something else in the place of nodes."""
+    if isinstance(value, fx.Node):
+        return function(value)
+    if isinstance(value, (tuple, list)):
+        return [_mapped(x, function) for x in value]
+    if isinstance(value, slice):
+        ends = value.start, value.stop, value.step
+        return slice(*(_mapped(x, function) for x in ends))
+    return value
+
+
+def _is_item(node: fx.Node) -> bool:
+    return getattr(node.target, "__name__", "") == "getitem"

@@ -1,0 +1,1 @@
+"""How fast one fused program is, against a tuned loop of hooks."""

@@ -1,0 +1,131 @@
+"""Together: which evaluator a sweep uses, and from which batch on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from torch import nn
+
+from surgery.backend import (
+    EVALUATORS,
+    AbstractEvaluator,
+    Evaluated,
+    evaluator_class,
+)
+from surgery.engine._answers import asked, one_call
+from surgery.engine._runner import Runner
+from surgery.errors import BackendError
+
+_SECONDS = 5.0
+_SECONDS_PER_MODULE = 0.03
+"""What a graph takes to be made: that much a sweep must have before it."""
+
+
+class Together:
+    """Evaluates whole batches by an evaluator, where there is one for this model.
+
+    With `"auto"` the first batch runs plainly, and an evaluator is made if what is left
+    takes longer than making it. What no evaluator can do runs plainly, and `notes` say
+    why.
+
+    Args:
+        runner: Runs the model.
+        variants: What is evaluated beside the baseline.
+        backend: The backend that the user asked for.
+        batches: How many there are, if known.
+        options: For the evaluator.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        variants: Sequence[Any],
+        backend: str,
+        batches: int | None,
+        **options: Any,
+    ) -> None:
+        self.notes: list[str] = []
+        self._runner = runner
+        self._variants = variants
+        self._batches = batches
+        self._options = options
+        self._evaluator: AbstractEvaluator | None = None
+        self._forced = backend in EVALUATORS
+        self._names = [backend] if self._forced else []
+        if backend == "auto":
+            self._names = list(EVALUATORS)
+        modules = sum(1 for _ in runner.model.modules())
+        self._estimate = _SECONDS + _SECONDS_PER_MODULE * modules
+        self._spent = 0.0
+        self._began: float | None = None
+        self._checked = False
+
+    @property
+    def name(self) -> str:
+        """What evaluates, at present."""
+        return "one by one" if self._evaluator is None else self._evaluator.name
+
+    def plan(self) -> dict[str, Any]:
+        """What was chosen, as plain JSON."""
+        chosen = {} if self._evaluator is None else self._evaluator.plan()
+        return {"evaluator": self.name, **chosen, "notes": self.notes}
+
+    def evaluate(
+        self, batch: Any, number: int, wanted: Collection[int]
+    ) -> Evaluated | None:
+        """Outputs for a batch; none where it has to run plainly."""
+        self._count_time()
+        if not self._names or not self._is_worth_it(number):
+            return None
+        while self._names:
+            try:
+                return self._evaluated(batch, number, wanted)
+            except BackendError as error:
+                if self._forced:
+                    raise
+                self.notes.append(f"not {self._names[0]}: {error}")
+                self._evaluator = None
+                self._names.pop(0)
+        return None
+
+    def _evaluated(self, batch: Any, number: int, wanted: Collection[int]) -> Evaluated:
+        runner = self._runner
+        if not self._checked:
+            with one_call(runner.model) as reasons:
+                runner.forward(batch, number)
+            if reasons:
+                raise BackendError(reasons[0])
+            self._checked = True
+        if self._evaluator is None:
+            make = evaluator_class(self._names[0])
+            self._evaluator = make(runner.model, self._variants, **self._options)
+        given = asked(runner.model, lambda: runner.forward(batch, number))
+        with runner.prepared(number):
+            return self._evaluator.evaluate(
+                given.args, given.kwargs, wanted, _plain(runner.model)
+            )
+
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        if self._began is not None:
+            self._spent += now - self._began
+        self._began = now
+
+    def _is_worth_it(self, number: int) -> bool:
+        if self._forced or self._evaluator is not None:
+            return True
+        if not number:
+            return False
+        per_batch = self._spent / number
+        if self._batches is None:
+            return self._spent > self._estimate
+        return per_batch * (self._batches - number) > 2 * self._estimate
+
+
+def _plain(model: nn.Module) -> Callable[..., Any]:
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return model(*args, **kwargs)
+
+    return forward

@@ -1,0 +1,202 @@
+"""The fused program against forwards of each variant, on real models and hard cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from surgery.errors import BackendError
+from tests.backends.fused.sweeping import Sweep, differing, equal, error
+from tests.excision.models import example, real_model
+
+CASES: list[tuple[str, list[Any], str]] = [
+    ("resnet18", ["layer*.*:branch", "layer*.*:skip", "layer*.*"], "zero"),
+    ("resnet18", ["layer*.*:branch", "layer2", "layer1.0.conv1"], "identity"),
+    ("resnet18", ["layer*.*.conv1", "bn1", "fc"], "reinit"),
+    ("resnet18", ["layer*.*.bn1.weight", "layer1.0"], "zero"),
+    ("resnet18", ["layer*.*.bn2", ["layer1.0", "layer3.0:branch"]], "resample"),
+    ("resnet18", ["layer1.0.bn1:channel#0-1", "input:channel#1"], "zero"),
+    ("resnet50", ["layer*.*:branch", "layer*.*:skip"], "zero"),
+    ("vit_tiny_patch16_224", ["blocks.*:branch", "blocks.*.attn:head"], "zero"),
+    ("vit_tiny_patch16_224", ["blocks.*.mlp", "blocks.*.norm1", "head"], "noise"),
+    ("swin_tiny_patch4_window7_224", ["layers.*.blocks.*:branch"], "zero"),
+    ("swin_tiny_patch4_window7_224", ["layers.*.blocks.*.attn:head"], "zero"),
+    ("convnext_atto", ["stages.*.blocks.*:branch"], "zero"),
+    ("densenet121", ["features.**"], "zero"),
+    ("mobilenetv3_small_050", ["blocks.*.*", "blocks.*.*:skip"], "zero"),
+    ("gpt2", ["transformer.h.*:branch", "transformer.h.*.attn:head"], "zero"),
+    ("gpt2", ["transformer.h.*", "transformer.wte"], "resample"),
+]
+
+
+@pytest.mark.parametrize(("name", "targets", "mode"), CASES)
+def test_variants_one_after_the_other_are_bitwise_their_own_forwards(
+    name: str, targets: list[Any], mode: str
+) -> None:
+    sweep = Sweep(real_model(name), (example(name)[0],), targets, mode)
+    alone = sweep.alone()
+    assert equal(alone, sweep.fused(1))
+    assert differing(alone) > len(sweep.variants) / 2
+
+
+@pytest.mark.parametrize(("name", "targets", "mode"), CASES)
+def test_stacked_variants_agree_with_their_own_forwards(
+    name: str, targets: list[Any], mode: str
+) -> None:
+    sweep = Sweep(real_model(name), (example(name)[0],), targets, mode)
+    alone = sweep.alone()
+    assert error(alone, sweep.fused(3)) <= 1e-5
+    assert error(alone, sweep.fused(len(sweep.variants))) <= 1e-5
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+def test_a_program_is_made_for_a_batch_of_another_size(stack: int) -> None:
+    sweep = Sweep(
+        real_model("resnet18"), (example("resnet18")[0],), ["layer*.*:branch"]
+    )
+    other = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+    assert error(sweep.alone(other), sweep.fused(stack, other)) <= 1e-6
+
+
+def test_a_dial_goes_part_of_the_way() -> None:
+    sweep = Sweep(
+        real_model("resnet18"), (example("resnet18")[0],), ["layer*.*"], dial=0.3
+    )
+    assert equal(sweep.alone(), sweep.fused(1))
+
+
+def test_nothing_is_computed_twice() -> None:
+    model, (x, _) = real_model("resnet18"), example("resnet18")
+    sweep = Sweep(model, (x,), [f"layer{i}.{j}:branch" for i in (1, 2) for j in (0, 1)])
+    least = least_flops(sweep)
+    for stack in (1, 2, 4):
+        with FlopCounterMode(display=False) as counter:
+            sweep.fused(stack)
+        assert counter.get_total_flops() == least
+
+
+def least_flops(sweep: Sweep) -> int:
+    """Of the baseline, and of what comes after each component, counted by hand."""
+    per_module: dict[str, int] = {}
+    for name, module in sweep.model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            per_module[name] = 0
+    with FlopCounterMode(display=False, depth=None) as counter, torch.no_grad():
+        sweep.model(*sweep.args)
+    counts = counter.get_flop_counts()
+    root = type(sweep.model).__name__
+    for name in per_module:
+        per_module[name] = sum(counts[f"{root}.{name}"].values())
+    order = list(per_module)
+    total = sum(per_module.values())
+    for component in sweep.names:
+        block = component.partition(":")[0]
+        last = max(i for i, name in enumerate(order) if name.startswith(f"{block}."))
+        total += sum(per_module[name] for name in order[last + 1 :])
+    return total
+
+
+class Awkward(nn.Module):
+    """Tuples, writing in place, a module used twice, views of the batch, two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(6, 6)
+        self.two = nn.Linear(6, 6)
+        self.act = nn.ReLU(inplace=True)
+        self.pair = Pair()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Any]:
+        a = self.act(self.one(x))
+        a += self.one(y)
+        b, (c, number) = self.pair(a, y)
+        b = b.view(len(x) * 2, 3).roll(1, 1).reshape(len(x), 6)
+        d = self.act(self.two(b) * number).t()
+        return {"logits": self.last(d.t() + c), "hidden": (a, d), "n": 3}
+
+
+class Pair(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, tuple[Tensor, int]]:
+        return a + b, (a * b, 2)
+
+
+@pytest.fixture
+def awkward() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    return Awkward().eval(), (torch.randn(4, 6), torch.randn(4, 6))
+
+
+@pytest.mark.parametrize("mode", ["zero", "noise", "resample", "constant"])
+def test_awkward_code_is_evaluated_as_it_runs(
+    awkward: tuple[nn.Module, tuple[Tensor, Tensor]], mode: str
+) -> None:
+    targets = ["one", "one@0", "one@1", "two", "act@1", "pair", "last", "input:y"]
+    sweep = Sweep(*awkward, targets, mode)
+    alone = sweep.alone()
+    assert equal(alone, sweep.fused(1))
+    assert error(alone, sweep.fused(8)) <= 1e-5
+
+
+def test_the_model_is_as_it_was() -> None:
+    model = real_model("resnet18")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    hooks = [len(m._forward_hooks) for m in model.modules()]
+    sweep = Sweep(model, (example("resnet18")[0],), ["layer*.*"], "reinit")
+    sweep.fused(2)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert hooks == [len(m._forward_hooks) for m in model.modules()]
+
+
+class Mixing(nn.Module):
+    """Samples that see each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        return y @ y.t() + y.mean(0).sum()
+
+
+def test_samples_that_see_each_other_stay_apart_from_other_variants() -> None:
+    torch.manual_seed(0)
+    sweep = Sweep(Mixing(), (torch.randn(3, 4),), ["body", "body.weight", "input"])
+    assert equal(sweep.alone(), sweep.fused(3))
+
+
+class Drawing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + torch.rand(4)
+
+
+class Counting(nn.Module):
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        out: Tensor = self.body(x)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [(Drawing(), "draws random numbers"), (Counting(), "changes tensors")],
+)
+def test_what_a_graph_would_get_wrong_is_refused(model: nn.Module, why: str) -> None:
+    with pytest.raises(BackendError, match=why):
+        Sweep(model, (torch.randn(3, 4),), ["body"])

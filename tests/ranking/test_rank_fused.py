@@ -1,0 +1,153 @@
+"""Rankings by the fused program, against rankings variant by variant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import surgery
+from surgery import Engine
+from surgery.errors import BackendError, DataError
+from surgery.ranking import Ranking
+
+Pair = tuple[Tensor, Tensor]
+
+
+def ranked(model: nn.Module, data: Any, backend: str, **options: Any) -> Ranking:
+    settings: dict[str, Any] = {"progress": False, "engine": Engine(backend=backend)}
+    targets = options.pop("targets", ["layer*.*", "layer*.*:branch"])
+    return surgery.rank(model, data, targets, **settings, **options)
+
+
+def rows(ranking: Ranking) -> list[dict[str, Any]]:
+    return ranking.to_pandas().to_dict("records")
+
+
+def batches(pairs: Pair, size: int) -> list[Pair]:
+    images, labels = pairs
+    return list(zip(images.split(size), labels.split(size), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["zero", "mean", "resample", "reinit"])
+def test_rows_are_those_of_one_variant_after_the_other(
+    model: nn.Module, pairs: Pair, mode: str
+) -> None:
+    options: dict[str, Any] = {"mode": mode, "metric": ["accuracy", "cross_entropy"]}
+    if mode == "reinit":
+        options["targets"] = "layer*.*"
+    fused = ranked(model, batches(pairs, 40), "fused", **options)
+    plain = ranked(model, batches(pairs, 40), "auto", **options)
+    assert fused.provenance["plan"]["evaluator"] == "fused"
+    assert plain.provenance["plan"]["evaluator"] == "one by one"
+    for ours, theirs in zip(rows(fused), rows(plain), strict=True):
+        for column in ours:
+            assert ours[column] == pytest.approx(theirs[column], abs=1e-5, nan_ok=True)
+
+
+def test_every_batch_is_loaded_once(model: nn.Module, pairs: Pair) -> None:
+    loaded: list[int] = []
+
+    class Data(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return 60
+
+        def __getitem__(self, index: int) -> Any:
+            loaded.append(index)
+            return pairs[0][index], pairs[1][index]
+
+    loader = torch.utils.data.DataLoader(Data(), batch_size=25)
+    ranked(model, loader, "fused")
+    assert sorted(loaded) == list(range(60))
+
+
+def test_a_step_may_do_what_it_likes_around_the_model(
+    model: nn.Module, pairs: Pair
+) -> None:
+    def step(model: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        return model(images * 0.5).log_softmax(-1)[:, :4], labels.clamp(max=3)
+
+    fused = ranked(model, batches(pairs, 50), "fused", step=step)
+    plain = ranked(model, batches(pairs, 50), "auto", step=step)
+    assert [r["value"] for r in rows(fused)] == [r["value"] for r in rows(plain)]
+
+
+def twice(model: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+    return model(batch[0]) + model(batch[0].flip(-1)), batch[1]
+
+
+def by_parts(model: Any, batch: Pair) -> tuple[Tensor, Tensor]:
+    return model.fc(model.global_pool(model.forward_features(batch[0]))), batch[1]
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [(twice, "calls the model 2 times"), (by_parts, "calls parts of the model")],
+)
+def test_steps_that_one_output_does_not_cover_are_refused(
+    model: nn.Module, pairs: Pair, step: Any, why: str
+) -> None:
+    with pytest.raises(BackendError, match=why):
+        ranked(model, batches(pairs, 50), "fused", step=step)
+
+
+def test_a_sample_that_fails_is_left_out_everywhere(
+    model: nn.Module, pairs: Pair
+) -> None:
+    images = pairs[0].clone()
+    images[7] = float("nan")
+    data = batches((images, pairs[1]), 50)
+    fused = ranked(model, data, "fused", on_error="skip")
+    plain = ranked(model, data, "auto", on_error="skip")
+    assert fused.provenance["failures"] == plain.provenance["failures"]
+    assert {r["n"] for r in rows(fused)} == {149}
+    with pytest.raises(DataError, match="sample 7"):
+        ranked(model, data, "fused")
+
+
+def test_an_operation_that_fails_in_one_variant_leaves_the_others(
+    model: nn.Module, pairs: Pair
+) -> None:
+    def picky(output: Tensor, inputs: Any) -> Tensor:
+        if output.shape[1] > 24:
+            raise ValueError("too wide")
+        return torch.zeros_like(output)
+
+    options: dict[str, Any] = {"mode": picky, "on_error": "skip"}
+    fused = ranked(model, batches(pairs, 50), "fused", **options)
+    plain = ranked(model, batches(pairs, 50), "auto", **options)
+    assert [r["failed"] for r in rows(fused)] == [r["failed"] for r in rows(plain)]
+    assert [r["value"] for r in rows(fused)] == [r["value"] for r in rows(plain)]
+
+
+def test_a_part_that_changes_nothing_is_not_said_to_reach_the_output(
+    model: nn.Module, pairs: Pair
+) -> None:
+    with torch.no_grad():
+        model.get_parameter("layer1.0.bn2.weight").zero_()
+        model.get_parameter("layer1.0.bn2.bias").zero_()
+    ranking = ranked(model, batches(pairs, 50), "fused", targets="layer*.*:branch")
+    reach = {row["component"]: row["effect"] for row in rows(ranking)}
+    assert reach.pop("layer1.0:branch#0") == "none"
+    assert set(reach.values()) == {"full"}
+
+
+def test_a_small_sweep_is_not_worth_a_graph(model: nn.Module, pairs: Pair) -> None:
+    ranking = ranked(model, batches(pairs, 50), "auto")
+    assert ranking.provenance["plan"]["evaluator"] == "one by one"
+
+
+def test_the_model_is_as_it_was(model: nn.Module, pairs: Pair) -> None:
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    ranked(model, batches(pairs, 50), "fused")
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
+    assert "forward" not in model.__dict__
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_budget_that_is_no_number_of_bytes_is_refused() -> None:
+    with pytest.raises(DataError, match="memory_budget"):
+        Engine(memory_budget=0)
