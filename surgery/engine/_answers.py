@@ -68,14 +68,15 @@ def one_call(model: nn.Module) -> Generator[list[str]]:
     """
     reasons: list[str] = []
     parts = set(model.modules())
-    calls = 0
+    begun: list[int] = []
     inside = 0
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-        nonlocal calls, inside
+        nonlocal inside
         if module is model:
+            if not inside:
+                begun.append(1)
             inside += 1
-            calls += inside == 1
         elif not inside and module in parts:
             reasons.append("the step calls parts of the model by themselves")
 
@@ -90,5 +91,5 @@ def one_call(model: nn.Module) -> Generator[list[str]]:
     finally:
         handle.remove()
         end.remove()
-        if calls != 1:
-            reasons.append(f"the step calls the model {calls} times")
+        if len(begun) != 1:
+            reasons.append(f"the step calls the model {len(begun)} times")

@@ -23,7 +23,14 @@ def ranked(model: nn.Module, data: Any, backend: str, **options: Any) -> Ranking
 
 
 def rows(ranking: Ranking) -> list[dict[str, Any]]:
-    return ranking.to_pandas().to_dict("records")
+    frame: Any = ranking.to_pandas()
+    found: list[dict[str, Any]] = frame.to_dict("records")
+    return found
+
+
+def evaluator(ranking: Ranking) -> str:
+    provenance: Any = ranking.provenance
+    return str(provenance["plan"]["evaluator"])
 
 
 def batches(pairs: Pair, size: int) -> list[Pair]:
@@ -40,8 +47,8 @@ def test_rows_are_those_of_one_variant_after_the_other(
         options["targets"] = "layer*.*"
     fused = ranked(model, batches(pairs, 40), "fused", **options)
     plain = ranked(model, batches(pairs, 40), "auto", **options)
-    assert fused.provenance["plan"]["evaluator"] == "fused"
-    assert plain.provenance["plan"]["evaluator"] == "one by one"
+    assert evaluator(fused) == "fused"
+    assert evaluator(plain) == "one by one"
     for ours, theirs in zip(rows(fused), rows(plain), strict=True):
         for column in ours:
             assert ours[column] == pytest.approx(theirs[column], abs=1e-5, nan_ok=True)
@@ -80,7 +87,8 @@ def twice(model: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
 
 
 def by_parts(model: Any, batch: Pair) -> tuple[Tensor, Tensor]:
-    return model.fc(model.global_pool(model.forward_features(batch[0]))), batch[1]
+    extra = model.fc(torch.ones(len(batch[0]), 96))
+    return model(batch[0]) + extra, batch[1]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +139,13 @@ def test_a_part_that_changes_nothing_is_not_said_to_reach_the_output(
         model.get_parameter("layer1.0.bn2.bias").zero_()
     ranking = ranked(model, batches(pairs, 50), "fused", targets="layer*.*:branch")
     reach = {row["component"]: row["effect"] for row in rows(ranking)}
-    assert reach.pop("layer1.0:branch#0") == "none"
+    assert reach.pop(next(n for n in reach if n.startswith("layer1.0:"))) == "none"
     assert set(reach.values()) == {"full"}
 
 
 def test_a_small_sweep_is_not_worth_a_graph(model: nn.Module, pairs: Pair) -> None:
     ranking = ranked(model, batches(pairs, 50), "auto")
-    assert ranking.provenance["plan"]["evaluator"] == "one by one"
+    assert evaluator(ranking) == "one by one"
 
 
 def test_the_model_is_as_it_was(model: nn.Module, pairs: Pair) -> None:

@@ -183,7 +183,7 @@ class FusedEvaluator(AbstractEvaluator):
         leaves = leaves_of(marked, args, kwargs)
         program = fuse(self._model, plan, [], leaves)
         ours = self._outputs(program, leaves, args, kwargs)
-        theirs = {None: forward(*args, **kwargs)}
+        theirs: dict[int | None, Any] = {None: forward(*args, **kwargs)}
         if not _alike(theirs, ours):
             raise BackendError("its graph gives other values than the model")
         self._bitwise = self._bitwise and _alike(theirs, ours, 0)

@@ -119,6 +119,7 @@ def _read(
     nodes = [n for n in graph.nodes if n.op not in ("placeholder", "output")]
     for node in nodes:
         _require_known(node)
+    spec: Any = program.call_spec
     (last,) = (n for n in graph.nodes if n.op == "output")
     return MarkedGraph(
         nodes=nodes,
@@ -127,8 +128,8 @@ def _read(
         constants=constants,
         outputs=last.args[0],
         marks=marks,
-        in_spec=program.call_spec.in_spec,
-        out_spec=program.call_spec.out_spec,
+        in_spec=spec.in_spec,
+        out_spec=spec.out_spec,
         any_batch=any_batch,
     )
 
@@ -138,13 +139,25 @@ def _require_known(node: fx.Node) -> None:
         raise BackendError(f"its graph holds a {node.op} ({node.target})")
     target: Any = node.target
     tags: Any = getattr(target, "tags", ())
-    if torch.Tag.nondeterministic_seeded in tags:
+    if torch.Tag.nondeterministic_seeded in tags and _draws(node):
         raise BackendError(f"its forward draws random numbers ({target})")
     schema = getattr(target, "_schema", None)
     if schema is not None and schema.is_mutable:
         raise BackendError(f"its graph writes into tensors ({target})")
 
 
+def _draws(node: fx.Node) -> bool:
+    """Whether a function that may draw does so: attention draws for its dropout."""
+    target: Any = node.target
+    for place, argument in enumerate(target._schema.arguments):
+        given = node.args[place] if place < len(node.args) else argument.default_value
+        value: Any = node.kwargs.get(argument.name, given)
+        if argument.name in _OFF and value == _OFF[argument.name]:
+            return False
+    return True
+
+
+_OFF = {"dropout_p": 0.0, "train": False, "training": False}
 _NUMBERS = (int, float, bool, torch.SymInt, torch.SymFloat)
 
 
@@ -166,5 +179,5 @@ def is_tensor(node: fx.Node) -> bool:
 def held_tensor(model: nn.Module, path: str) -> Tensor:
     """A parameter or buffer by its path."""
     owner, _, name = path.rpartition(".")
-    found: Any = getattr(model.get_submodule(owner), name)
+    found: Tensor = getattr(model.get_submodule(owner), name)
     return found

@@ -47,7 +47,7 @@ def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:
         peak = max(peak, now)
         for index in step.frees:
             held = owner.get(index)
-            if held is None:
+            if held is None or held in tape.inputs:  # the caller keeps its inputs
                 continue
             users[held] -= 1
             if not users[held]:

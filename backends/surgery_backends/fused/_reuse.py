@@ -104,6 +104,7 @@ def reuse_memory(tape: Tape, reusable: dict[int, tuple[int, ...]]) -> None:
             if operand == 1:
                 step.args = (step.args[1], step.args[0], *step.args[2:])
             step.function = writer
+            step.size = 0
             break
 
 
@@ -113,7 +114,9 @@ def is_fresh(function: Any) -> bool:
 
 
 def is_view(function: Any) -> bool:
-    """Whether a function may give the memory of an operand, by what it declares."""
+    """Whether a function may give the memory of an operand."""
+    if _name(function) in ("_unsafe_view", "reshape"):  # these do not declare it
+        return True
     schema = getattr(function, "_schema", None)
     return schema is not None and any(r.alias_info is not None for r in schema.returns)
 

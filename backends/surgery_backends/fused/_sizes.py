@@ -30,7 +30,8 @@ class Sizes:
         for node, leaf in zip(graph.fields, leaves, strict=True):
             known = value_of(node)
             if isinstance(known, Tensor):
-                for size, real in zip(known.shape, leaf.shape, strict=True):
+                sizes: list[Any] = list(known.shape)
+                for size, real in zip(sizes, leaf.shape, strict=True):
                     if _is_symbol(size):
                         self._symbols[size.node.expr] = int(real)
 
@@ -38,10 +39,10 @@ class Sizes:
         """A size, in a stack of so many variants."""
         if not isinstance(value, torch.SymInt):
             return value
-        key = value.node.expr, times
+        key: tuple[Any, int] = value.node.expr, times
         if key not in self._numbers:
             given = {symbol: n * times for symbol, n in self._symbols.items()}
-            found = key[0].subs(given)
+            found: Any = key[0].subs(given)
             if not found.is_Integer:
                 raise BackendError(
                     f"its graph has a size that depends on data ({found})"

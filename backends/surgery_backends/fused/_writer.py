@@ -78,10 +78,11 @@ class Writer:
         """Write a node of the untouched model."""
         if is_number(node):
             return
+        args: tuple[Any, ...] = node.args
         if node.target is MARK:
-            self.base[node] = [self.base[n] for n in node.args[0]]  # type: ignore
+            self.base[node] = [self.base[n] for n in args[0]]
         elif _is_item(node):
-            self.base[node] = self._item(node, self.base[node.args[0]])  # type: ignore
+            self.base[node] = self._item(node, self.base[args[0]])
         else:
             self.base[node] = self._call(node, self.base.__getitem__, 1)
 
@@ -102,8 +103,8 @@ class Writer:
         if node.target is MARK:
             spreads[node] = self._mark(node, members, spreads)
         elif _is_item(node):
-            source, index = node.args
-            spreads[node] = self._taken(node, spreads[source], index)  # type: ignore
+            args: tuple[Any, ...] = node.args
+            spreads[node] = self._taken(node, spreads[args[0]], args[1])
         else:
             spreads[node] = self._spread(node, members, spreads)
 
@@ -192,18 +193,22 @@ class Writer:
     def _mark(
         self, node: fx.Node, members: Sequence[int], spreads: Mapping[fx.Node, Any]
     ) -> list[Spread | None]:
-        outputs, inputs, number = node.args
+        args: tuple[Any, ...] = node.args
+        outputs: list[fx.Node] = args[0]
+        inputs: list[fx.Node] = args[1]
+        mark = self._marked.marks[args[2]]
+        size = sum(map(self._sizes.nbytes, outputs))
         new: dict[int, Slot] = {}
         for variant in members:
-            edits = self._edits[variant].get(number)  # type: ignore[arg-type,call-overload]
+            edits = self._edits[variant].get(args[2])
             if edits:
                 lookup = self._lookup(variant, spreads)
-                act = Act(variant, self._marked.marks[number], edits)  # type: ignore
-                given = [lookup(n) for n in outputs], [lookup(n) for n in inputs]  # type: ignore
-                size = sum(self._sizes.nbytes(n) for n in outputs)  # type: ignore
-                new[variant] = self.tape.call(act, given, size=size)
+                given = list(map(lookup, outputs)), list(map(lookup, inputs))
+                new[variant] = self.tape.call(
+                    Act(variant, mark, edits), given, None, size
+                )
         found: list[Spread | None] = []
-        for place, leaf in enumerate(outputs):  # type: ignore
+        for place, leaf in enumerate(outputs):
             items = {
                 v: self.tape.call(getitem, (made, place)) for v, made in new.items()
             }
@@ -248,9 +253,11 @@ class Writer:
         return self._made(node, source.members, stack, each)
 
     def _item(self, node: fx.Node, source: Any) -> Any:
+        args: tuple[Any, ...] = node.args
         if isinstance(source, list):
-            return source[node.args[1]]  # type: ignore[call-overload]
-        return self.tape.call(getitem, (source, node.args[1]))
+            found: list[Any] = source
+            return found[args[1]]
+        return self.tape.call(getitem, (source, args[1]))
 
     def _extent(self, node: fx.Node) -> tuple[int, int]:
         """Entries along the axis of samples, and bytes, of one variant."""
@@ -297,7 +304,7 @@ def _mapped(value: Any, function: Lookup) -> Any:
     if isinstance(value, (tuple, list)):
         return [_mapped(x, function) for x in value]
     if isinstance(value, slice):
-        ends = value.start, value.stop, value.step
+        ends: tuple[Any, ...] = (value.start, value.stop, value.step)
         return slice(*(_mapped(x, function) for x in ends))
     return value
 

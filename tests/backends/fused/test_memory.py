@@ -21,7 +21,7 @@ class Watching(TorchDispatchMode):
     """Counts the bytes of storages that are alive."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.alive: dict[int, tuple[Any, int]] = {}
         self.peak = 0
 
@@ -67,4 +67,4 @@ def test_a_tape_frees_what_nothing_needs() -> None:
     for _ in range(5):
         value = tape.call(torch.neg, (value,), size=400)
     tape.close()
-    assert peak_bytes(tape, [torch.zeros(100)]) == 800
+    assert peak_bytes(tape, [torch.zeros(100)]) == 1200  # the input stays
