@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, str] = {
 
 EVALUATORS: Mapping[str, str] = {
     "fused": "surgery_backends.fused:FusedEvaluator",
+    "replay": "surgery_backends.replay:ReplayEvaluator",
 }
 """What evaluates many variants together, with the backends above."""
 

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from torch import nn
-
 from surgery.backend import (
     EVALUATORS,
     AbstractEvaluator,
     Evaluated,
     evaluator_class,
 )
+from surgery.data import fresh
 from surgery.engine._answers import asked, one_call
 from surgery.engine._runner import Runner
 from surgery.errors import BackendError
@@ -104,7 +103,7 @@ class Together:
         given = asked(runner.model, lambda: runner.forward(batch, number))
         with runner.prepared(number):
             return self._evaluator.evaluate(
-                given.args, given.kwargs, wanted, _plain(runner.model)
+                given.args, given.kwargs, wanted, _forward(runner, number)
             )
 
     def _count_time(self) -> None:
@@ -124,8 +123,12 @@ class Together:
         return per_batch * (self._batches - number) > 2 * self._estimate
 
 
-def _plain(model: nn.Module) -> Callable[..., Any]:
+def _forward(runner: Runner, number: int) -> Callable[..., Any]:
+    """Runs the model on inputs as if for the first time."""
+
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return model(*args, **kwargs)
+        runner.put_back()
+        with runner.prepared(number):
+            return runner.model(*fresh(args), **fresh(kwargs))
 
     return forward

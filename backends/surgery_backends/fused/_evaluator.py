@@ -13,9 +13,10 @@ from torch.utils._pytree import tree_flatten
 from surgery.anatomy import tensors
 from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
+from surgery_backends._budget import default_budget
 from surgery_backends._trial import Trial
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
-from surgery_backends.fused._memory import budget_of, peak_bytes
+from surgery_backends.fused._memory import peak_bytes
 from surgery_backends.fused._program import (
     ActFailed,
     FusedProgram,
@@ -46,7 +47,7 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> None:
         self._model = model
         self._trials = trials
-        self._budget = budget_of(model, memory_budget)
+        self._budget = memory_budget or default_budget(model)
         self._stack = stack
         self._chosen: dict[Any, int] = {}
         self._graphs: dict[Any, tuple[MarkedGraph, Plan]] = {}

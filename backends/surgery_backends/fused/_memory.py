@@ -1,28 +1,13 @@
-"""Memory: what a program holds at once, and how much it may."""
+"""Memory: what a program holds at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import psutil
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from surgery_backends.fused._tape import Tape, slots_in
-
-SHARE = 4
-"""One part in so many of what is free is the budget, unless another is given."""
-
-
-def budget_of(model: nn.Module, given: int | None) -> int:
-    """Bytes that values of a program may take at once."""
-    if given is not None:
-        return given
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // SHARE
-    return int(psutil.virtual_memory().available) // SHARE
 
 
 def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:

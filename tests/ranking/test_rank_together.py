@@ -1,4 +1,4 @@
-"""Rankings by the fused program, against rankings variant by variant."""
+"""Rankings by the fused program and by replay, against those variant by variant."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ def batches(pairs: Pair, size: int) -> list[Pair]:
     return list(zip(images.split(size), labels.split(size), strict=True))
 
 
+@pytest.mark.parametrize("backend", ["fused", "replay"])
 @pytest.mark.parametrize("mode", ["zero", "mean", "resample", "reinit"])
 def test_rows_are_those_of_one_variant_after_the_other(
-    model: nn.Module, pairs: Pair, mode: str
+    model: nn.Module, pairs: Pair, mode: str, backend: str
 ) -> None:
     options: dict[str, Any] = {"mode": mode, "metric": ["accuracy", "cross_entropy"]}
     if mode == "reinit":
         options["targets"] = "layer*.*"
-    fused = ranked(model, batches(pairs, 40), "fused", **options)
+    fused = ranked(model, batches(pairs, 40), backend, **options)
     plain = ranked(model, batches(pairs, 40), "auto", **options)
-    assert evaluator(fused) == "fused"
+    assert evaluator(fused) == backend
     assert evaluator(plain) == "one by one"
     for ours, theirs in zip(rows(fused), rows(plain), strict=True):
         for column in ours:
