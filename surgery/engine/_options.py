@@ -24,11 +24,14 @@ class Engine:
         device: Where to run. Default: where the model is. The model is moved for the
             sweep and back afterwards.
         amp: Autocast type, `"bfloat16"` or `"float16"`. Default: none.
+        sharded: Whether the processes of one `torchrun` share the batches of a ranking;
+            all of them must then call it. `False`: each ranks by itself.
     """
 
     backend: str = "auto"
     device: str | torch.device | None = None
     amp: str | torch.dtype | None = None
+    sharded: bool = True
 
     def __post_init__(self) -> None:
         if self.backend not in available_backends():

@@ -33,6 +33,7 @@ def provenance(
     *,
     device: str,
     seconds: float,
+    world_size: int,
 ) -> dict[str, Any]:
     """Everything that is needed to tell, and to repeat, how the rows came about."""
     refused = swept.refused
@@ -50,6 +51,7 @@ def provenance(
             "order": plan.names,
             "batch_sizes": swept.batch_sizes,
         },
+        "world_size": world_size,
         "data": {
             "samples": sum(swept.batch_sizes),
             "batches": len(swept.batch_sizes),
