@@ -20,6 +20,7 @@ from surgery.ops import (
     Edit,
     Freeze,
     Observer,
+    Proof,
     acts_on_parameters,
     check_operation,
     dialled,
@@ -173,6 +174,10 @@ class Variant:
             return edit.note
         values = self._values.get(component.name, {}).values()
         return "; ".join(dict.fromkeys(value.note for value in values if value.note))
+
+    def proofs(self) -> list[Proof]:
+        """What tells of its edits, in an order that is the same in every process."""
+        return [proof for edit in self.edits for proof in edit.proofs()]
 
     def never_fired(self) -> list[Component]:
         """Components whose edits have never been called."""

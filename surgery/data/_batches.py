@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, cast, final
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from surgery.data._chosen import Chosen
 from surgery.data._samples import as_tensor, batch_length
 from surgery.errors import DataError
 
@@ -29,11 +30,14 @@ class Batches:
         batches: Number of batches, where known without a pass.
         passes_left: How many more passes are possible: infinitely many, or one and
             then none for an iterator such as a generator.
+        wanted: Which batches later passes give, by number, with `None` in the place of
+            the others; by default all.
     """
 
     samples: int | None
     batches: int | None
     passes_left: float
+    wanted: Callable[[int], bool] | None
 
     def __init__(self, data: object, batch_size: int = 64) -> None:
         if batch_size < 1:
@@ -43,6 +47,13 @@ class Batches:
         self.passes_left = math.inf
         if isinstance(self._source, Iterator):
             self.passes_left = 1
+        self.wanted = None
+        self._chosen: Chosen | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of the order of samples in the latest pass with only the batches wanted."""
+        return self._chosen.digest if self._chosen else ""
 
     def require(self, passes: int) -> None:
         """Raise if the data cannot be read so many times more; reads nothing."""
@@ -57,8 +68,10 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         self.require(1)
         self.passes_left -= 1
-        empty = True
-        for batch in self._source:
+        empty, source = True, self._source
+        if self.wanted is not None:
+            source = self._chosen = Chosen(source, self.wanted)
+        for batch in source:
             empty = False
             yield batch
         if empty:

@@ -4,7 +4,10 @@ from surgery.engine._metric import AbstractMetric as AbstractMetric
 from surgery.engine._metric import AbstractOutcome as AbstractOutcome
 from surgery.engine._metrics import make_metrics as make_metrics
 from surgery.engine._options import Engine as Engine
+from surgery.engine._peers import Peers as Peers
+from surgery.engine._peers import joined as joined
 from surgery.engine._runner import Runner as Runner
+from surgery.engine._sharded import run_sharded as run_sharded
 from surgery.engine._steps import Step as Step
 from surgery.engine._steps import default_step as default_step
 from surgery.engine._sweep import Sweep as Sweep

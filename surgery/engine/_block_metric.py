@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
 
 import numpy as np
 import torch
@@ -16,13 +16,22 @@ from surgery.data._samples import take
 from surgery.engine._blocks import Blocks, Reduction, Rule
 from surgery.engine._feeds import AbstractFeed, Fed
 from surgery.engine._metric import AbstractMetric, AbstractOutcome, blamed, describe
-from surgery.engine._replay import Replayed
+from surgery.engine._replay import Replayed, own_samples
 from surgery.engine._series import check_paired
 from surgery.errors import DataError
 from surgery.stats import Effect, paired_blocks
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
+
+
+class _Piece(NamedTuple):
+    """What a batch adds; `kept` is `None` once failures have no meaning."""
+
+    length: int
+    failed: Tensor | int
+    classes: int
+    kept: Any
 
 
 @final
@@ -33,7 +42,7 @@ class BlockOutcome(AbstractOutcome):
         self._metric = metric
         self._total = total
         self._meaningless = False
-        self._failed: list[Tensor] = []
+        self._failed: list[Tensor | int] = []
         self._drawn: dict[bytes, dict[str, float]] = {}
         self.blocks: Blocks | Replayed | None = None
         self.samples = 0
@@ -42,17 +51,37 @@ class BlockOutcome(AbstractOutcome):
     def failed(self) -> int:
         return sum(int(count) for count in self._failed)
 
-    def update(self, outputs: Any, labels: Any, failed: Tensor | None = None) -> None:
+    def measure(
+        self, outputs: Any, labels: Any, failed: Tensor | None = None, ahead: int = 0
+    ) -> _Piece:
         metric = self._metric
-        self._drawn.clear()
-        if failed is not None:
-            self._failed.append(failed.sum())
+        count = 0 if failed is None else failed.sum()
         with blamed(metric.name, outputs, labels):
             fed = metric.feed.feed(outputs, labels, failed)
-            self.samples += fed.length
-            self._meaningless |= fed.meaningless
-            if not self._meaningless:
-                self._add(fed)
+            kept = None
+            if not (self._meaningless or fed.meaningless):
+                kept = self._kept(fed, ahead)
+        return _Piece(fed.length, count, metric.feed.classes, kept)
+
+    def add(self, piece: _Piece) -> None:
+        self._drawn.clear()
+        self._failed.append(piece.failed)
+        self.samples += piece.length
+        self._meaningless |= piece.kept is None
+        if self._meaningless or piece.kept is None:
+            return
+        self._metric.feed.prepare(piece.classes)
+        blocks = self._blocks()
+        if isinstance(blocks, Replayed):
+            predictions, labels = piece.kept
+            blocks.append(predictions, labels, piece.length)
+            return
+        for state, count in piece.kept:
+            blocks.append(state, count)
+
+    def rows(self, outputs: Any, labels: Any) -> int:
+        with blamed(self._metric.name, outputs, labels):
+            return self._metric.feed.feed(outputs, labels, None).length
 
     def values(self) -> dict[str, float]:
         blocks = np.arange(len(self.blocks) if self.blocks else 0)
@@ -80,21 +109,29 @@ class BlockOutcome(AbstractOutcome):
         if isinstance(self.blocks, Blocks):
             self.blocks.forget()
 
-    def _add(self, fed: Fed) -> None:
+    def _blocks(self) -> Blocks | Replayed:
         if self.blocks is None:
             reductions = _reductions(self._metric.feed.metric)
             self.blocks = Blocks(reductions, self._total) if reductions else Replayed()
-        if isinstance(self.blocks, Replayed):
+        return self.blocks
+
+    def _kept(self, fed: Fed, ahead: int) -> Any:
+        """States of runs, with their lengths; or the samples themselves."""
+        blocks = self._blocks()
+        if isinstance(blocks, Replayed):
             # Errors of a batch are to be raised with the batch.
             self._metric.states(fed.predictions, fed.labels)
-            self.blocks.append(fed)
-            return
-        for start, stop in self.blocks.runs(fed.length):
-            state = self._metric.states(
-                take(fed.predictions, fed.length, start, stop),
-                take(fed.labels, fed.length, start, stop),
+            return own_samples(fed)
+        return [
+            (
+                self._metric.states(
+                    take(fed.predictions, fed.length, start, stop),
+                    take(fed.labels, fed.length, start, stop),
+                ),
+                stop - start,
             )
-            self.blocks.append(state, stop - start)
+            for start, stop in blocks.runs(fed.length, ahead)
+        ]
 
 
 @final

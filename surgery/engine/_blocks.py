@@ -77,14 +77,18 @@ class Blocks:
             for value in state.values()
         )
 
-    def runs(self, length: int) -> Iterator[tuple[int, int]]:
+    def runs(self, length: int, ahead: int = 0) -> Iterator[tuple[int, int]]:
         """Cut a batch into runs that each fall into one block.
 
-        Each run must be appended before the next is asked for.
+        Args:
+            length: Of the batch.
+            ahead: Samples that are to be appended before it.
         """
-        start = 0
+        place, size, start = sum(self.counts) + ahead, self.size, 0
         while start < length:
-            stop = min(length, start + self._room())
+            while place + start > MAX_BLOCKS * size:  # by then they have merged
+                size *= 2
+            stop = min(length, start + size - (place + start) % size)
             yield start, stop
             start = stop
 
@@ -126,11 +130,6 @@ class Blocks:
     def forget(self) -> None:
         """Free what was kept to make sums fast."""
         self._sums.clear()
-
-    def _room(self) -> int:
-        if self.counts and self.counts[-1] < self.size:
-            return self.size - self.counts[-1]
-        return self.size
 
     def _rows_for(self, name: str, reduction: Reduction, value: Any) -> list[Tensor]:
         """The table of this state, if it has one."""

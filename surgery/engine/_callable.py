@@ -39,20 +39,26 @@ class CallableOutcome(AbstractOutcome):
             return sum(int(count) for count in self._marked)
         return max(measured.failed for measured in self.per_sample.values())
 
-    def update(self, outputs: Any, labels: Any, failed: Tensor | None = None) -> None:
+    def measure(
+        self, outputs: Any, labels: Any, failed: Tensor | None = None, ahead: int = 0
+    ) -> tuple[dict[str, Tensor], int, Tensor | None]:
         metric = self._metric
         length = fed_length(outputs, labels, failed)
         with blamed(metric.name, outputs, labels):
-            result = metric.function(outputs, labels)
-            named = metric.named(result)
-            known = self.per_sample.keys() | self.per_batch.keys()
-            if self.sizes and named.keys() != known:
-                raise DataError(
-                    f"{metric.name} gave {sorted(known)} at first, then "
-                    f"{sorted(named)}; give the same names for every batch"
-                )
-            for name, value in named.items():
-                self._add(name, _number(metric.name, value), length, failed)
+            named = metric.named(metric.function(outputs, labels))
+            numbers = {k: _number(metric.name, value) for k, value in named.items()}
+        return numbers, length, failed
+
+    def add(self, piece: tuple[dict[str, Tensor], int, Tensor | None]) -> None:
+        numbers, length, failed = piece
+        known = self.per_sample.keys() | self.per_batch.keys()
+        if self.sizes and numbers.keys() != known:
+            raise DataError(
+                f"{self._metric.name} gave {sorted(known)} at first, then "
+                f"{sorted(numbers)}; give the same names for every batch"
+            )
+        for name, value in numbers.items():
+            self._add(name, value, length, failed)
         if failed is not None:
             self._marked.append(failed.sum())
         self.sizes.append(length)

@@ -40,10 +40,15 @@ class AbstractFeed(ABC):
 
     metric: Metric
     """Only its states differ between outcomes; set once `feed` was called."""
+    classes: int = 0
+    """Of the batches fed, where the metric is made for so many."""
 
     @abstractmethod
     def feed(self, outputs: Any, labels: Any, failed: Tensor | None) -> Fed:
         """Prepare a batch."""
+
+    def prepare(self, classes: int) -> None:  # noqa: B027  # most have nothing to do
+        """Be as after a batch with so many classes, which another process has fed."""
 
 
 @final
@@ -57,11 +62,10 @@ class ScoresFeed(AbstractFeed):
     def __init__(self, name: str, kind: str, macro: bool) -> None:
         self._layout = ClassificationLayout(name)
         self._kind, self._macro = kind, macro
-        self._classes = 0
 
     def feed(self, outputs: Any, labels: Any, failed: Tensor | None) -> Fed:
         item = self._layout(outputs, labels)
-        self._ready(item.classes)
+        self.prepare(item.classes)
         predictions = item.predictions()
         if failed is not None:
             wrong = (item.labels + 1) % item.classes
@@ -69,8 +73,8 @@ class ScoresFeed(AbstractFeed):
             predictions = torch.where(marked, wrong, predictions)
         return Fed(predictions, item.labels, len(predictions))
 
-    def _ready(self, classes: int) -> None:
-        if classes == self._classes:
+    def prepare(self, classes: int) -> None:
+        if classes == self.classes:
             return
         from torchmetrics import classification
 
@@ -86,7 +90,7 @@ class ScoresFeed(AbstractFeed):
                 ignore_index=IGNORED,
                 validate_args=False,
             )
-        self.metric, self._classes = working_copy(metric), classes
+        self.metric, self.classes = working_copy(metric), classes
 
 
 @final
@@ -162,8 +166,12 @@ def working_copy(metric: Metric) -> Metric:
     """Copy a metric, empty, that keeps to this process and remembers no value."""
     copy = deepcopy(metric)
     copy.reset()
-    # Each process of a sweep scores what it was given; sync is not ours to start.
-    copy.sync_on_compute = False
+    # Outcomes are merged by the sweep: a metric must never sync on its own, nor must
+    # one that it wraps.
+    for part in copy.modules():
+        if hasattr(part, "sync_on_compute"):
+            setattr(part, "_to_sync", False)  # noqa: B010  # what `compute` looks at
+            part.sync_on_compute = part.dist_sync_on_step = False  # type: ignore[assignment] # pyright: ignore
     copy.compute_with_cache = False
     return copy
 

@@ -28,7 +28,6 @@ class AbstractOutcome(ABC):
     def failed(self) -> int:
         """How many of them failed: marked so, or of a value that is not finite."""
 
-    @abstractmethod
     def update(self, outputs: Any, labels: Any, failed: Tensor | None = None) -> None:
         """Add a batch.
 
@@ -38,6 +37,28 @@ class AbstractOutcome(ABC):
             failed: True where a sample failed under this variant only, so that its
                 outputs mean nothing and count as wrong as can be.
         """
+        self.add(self.measure(outputs, labels, failed))
+
+    @abstractmethod
+    def measure(
+        self, outputs: Any, labels: Any, failed: Tensor | None = None, ahead: int = 0
+    ) -> Any:
+        """What is kept of a batch, not added yet: another process may add it too.
+
+        Args:
+            outputs: As for `update`.
+            labels: As for `update`.
+            failed: As for `update`.
+            ahead: Rows (see `rows`) of batches before this one that are not added yet.
+        """
+
+    @abstractmethod
+    def add(self, piece: Any) -> None:
+        """Add what `measure` gave, in the order of batches."""
+
+    def rows(self, outputs: Any, labels: Any) -> int:
+        """How far a batch moves those after it, where its place matters."""
+        return 0
 
     @abstractmethod
     def values(self) -> dict[str, float]:

@@ -29,12 +29,15 @@ class Engine:
         amp: Autocast type, `"bfloat16"` or `"float16"`. Default: none.
         memory_budget: Bytes that the values of variants in flight may take. Default: a
             quarter of what is free.
+        sharded: Whether the processes of one `torchrun` share the batches of a ranking;
+            all of them must then call it. `False`: each ranks by itself.
     """
 
     backend: str = "auto"
     device: str | torch.device | None = None
     amp: str | torch.dtype | None = None
     memory_budget: int | None = None
+    sharded: bool = True
 
     def __post_init__(self) -> None:
         if self.backend not in available_backends():

@@ -62,9 +62,14 @@ class PairsOutcome(AbstractOutcome):
     def failed(self) -> int:
         return sum(int(count) for count in self._failed)
 
-    def update(self, outputs: Any, labels: Any, failed: Tensor | None = None) -> None:
+    def measure(
+        self, outputs: Any, labels: Any, failed: Tensor | None = None, ahead: int = 0
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         with blamed(self._metric.name, outputs, labels):
-            predictions, wanted = self._metric.layout(outputs, labels)
+            return *self._metric.layout(outputs, labels), failed
+
+    def add(self, piece: tuple[Tensor, Tensor, Tensor | None]) -> None:
+        predictions, wanted, failed = piece
         if failed is not None:
             self._failed.append(failed.sum())
         self._predictions.append(predictions)

@@ -160,10 +160,15 @@ class PerSampleOutcome(AbstractOutcome):
         """Bytes held."""
         return self.measured.nbytes
 
-    def update(self, outputs: Any, labels: Any, failed: Tensor | None = None) -> None:
+    def measure(
+        self, outputs: Any, labels: Any, failed: Tensor | None = None, ahead: int = 0
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         with blamed(self._metric.name, outputs, labels):
             values, weights = self._metric.formula(outputs, labels)
-            self.measured.append(values, weights, failed)
+            return values, weights, failed
+
+    def add(self, piece: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
+        self.measured.append(*piece)
         self.samples = len(self.measured)
 
     def values(self) -> dict[str, float]:

@@ -30,11 +30,10 @@ class Replayed:
     def __len__(self) -> int:
         return min(self._count, MAX_BLOCKS)
 
-    def append(self, fed: Fed) -> None:
-        """Add a batch."""
-        kept = to_device((_own(fed.predictions), _own(fed.labels)), "cpu")
-        self._batches.append(kept)
-        self._count += fed.length
+    def append(self, predictions: Any, labels: Any, length: int) -> None:
+        """Add a batch, as `own_samples` gave it."""
+        self._batches.append((predictions, labels))
+        self._count += length
 
     def samples(self, indices: NDArray[np.intp]) -> tuple[Any, Any]:
         """Predictions and labels of these blocks."""
@@ -46,6 +45,11 @@ class Replayed:
             self._batches = [(predictions, labels)]
         predictions, labels = self._batches[0]
         return _rows(predictions, rows), _rows(labels, rows)
+
+
+def own_samples(fed: Fed) -> tuple[Any, Any]:
+    """Predictions and labels of a batch, apart from the model's own tensors."""
+    return to_device((_own(fed.predictions), _own(fed.labels)), "cpu")  # type: ignore[no-any-return]
 
 
 def _own(item: Any) -> Any:

@@ -93,11 +93,7 @@ class Sweep:
         An interrupt (Ctrl-C) ends it after the batch under way; what was measured
         stays. A second one ends it at once.
         """
-        swept = Swept(
-            baseline=[m.start(samples) for m in self.metrics],
-            outcomes=[[m.start(samples) for m in self.metrics] for _ in self.variants],
-            reached=[False] * len(self.variants),
-        )
+        swept = Swept.start(self.metrics, len(self.variants), samples)
         stop = self.clock.watch(self.runner.model)
         try:
             with interruptible() as interrupted:

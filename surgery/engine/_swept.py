@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from surgery.anatomy import tensors
-from surgery.engine._metric import AbstractOutcome
+from surgery.engine._metric import AbstractMetric, AbstractOutcome
 from surgery.errors import SurgeryError
 
 
@@ -50,6 +50,17 @@ class Swept:
     batch_sizes: list[int] = field(default_factory=list[int])
     failures: list[Failure] = field(default_factory=list[Failure])
     interrupted: bool = False
+
+    @classmethod
+    def start(
+        cls, metrics: Sequence[AbstractMetric], variants: int, samples: int | None
+    ) -> Swept:
+        """Nothing measured yet."""
+        return cls(
+            baseline=[metric.start(samples) for metric in metrics],
+            outcomes=[[m.start(samples) for m in metrics] for _ in range(variants)],
+            reached=[False] * variants,
+        )
 
 
 def kept_places(places: Sequence[int], mask: Tensor) -> list[int]:

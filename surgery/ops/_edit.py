@@ -77,6 +77,11 @@ class Edit:
         notes = [self._proof.note, *(e.note for e in self._children.values())]
         return "; ".join(dict.fromkeys(note for note in notes if note))
 
+    def proofs(self) -> list[Proof]:
+        """What tells of it, here and at the children it stands for."""
+        below = [proof for edit in self._children.values() for proof in edit.proofs()]
+        return [self._proof, *below]
+
     def for_child(self, component: Component) -> Edit:
         """The same edit at a child of its component, with statistics of its own."""
         if component.name not in self._children:

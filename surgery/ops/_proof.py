@@ -68,6 +68,11 @@ class Proof:
             return True
         return None if int(self.count) > self.count._number else False  # pyright: ignore
 
+    def add(self, fired: int, changed: bool | None) -> None:
+        """Add what another process saw."""
+        self.count._number += fired  # pyright: ignore
+        self._changed = self._changed or bool(changed)
+
     def _collect(self) -> None:
         if self._pending is not None:
             self._changed = self._changed or bool(self._pending)

@@ -34,6 +34,7 @@ def provenance(
     together: Mapping[str, Any],
     device: str,
     seconds: float,
+    world_size: int,
 ) -> dict[str, Any]:
     """Everything that is needed to tell, and to repeat, how the rows came about."""
     refused = swept.refused
@@ -52,6 +53,7 @@ def provenance(
             "order": plan.names,
             "batch_sizes": swept.batch_sizes,
         },
+        "world_size": world_size,
         "data": {
             "samples": sum(swept.batch_sizes),
             "batches": len(swept.batch_sizes),

@@ -19,6 +19,7 @@ from surgery.data import (
     Batches,
     batch_length,
     join_batches,
+    sketch,
     slice_batch,
     to_device,
 )
@@ -30,7 +31,9 @@ from surgery.engine import (
     Together,
     default_step,
     forward_failed,
+    joined,
     make_metrics,
+    run_sharded,
 )
 from surgery.errors import OperationError, SurgeryError
 from surgery.ops import (
@@ -39,6 +42,7 @@ from surgery.ops import (
     ModeLike,
     Resample,
     as_operation,
+    mode_name,
 )
 from surgery.ranking._judge import judged
 from surgery.ranking._plan import plan_variants, require_eval_mode
@@ -72,7 +76,8 @@ def rank(
     Baseline and all variants are evaluated on each batch while it is in memory, so
     that each sample is loaded once (twice for `mode="mean"`, which first averages over
     the data). Per-sample outcomes are paired: intervals and p-values are of the change,
-    not of two separate evaluations. The model is left as it was.
+    not of two separate evaluations. The model is left as it was. Under `torchrun` the
+    processes share the batches, and each returns the same ranking.
 
     Args:
         model: A module in eval mode. A compiled or parallel wrapper is looked through:
@@ -119,82 +124,127 @@ def rank(
     started = time.time()
     if on_error not in ("raise", "skip"):
         raise OperationError(f"on_error is 'raise' or 'skip', got {on_error!r}")
-    operation = as_operation(mode)
-    inner = unwrap(model)
-    require_eval_mode(inner)
-    metrics = make_metrics(metric, higher_is_better)
-    batches = Batches(data)
-    averages = isinstance(operation, AbstractOutputOperation) and operation.needs_data
-    batches.require(2 if averages else 1)
-    with engine.placed(inner) as device, seeded(seed), torch.no_grad():
-        runner = Runner(inner, step or default_step, seed)
-        first, stream = _peek(batches)
-        seen = _recorded(runner, to_device(first, device), on_error)
-        clock = Clock()
+    with joined(engine, model) as peers:
+        progress = progress and not peers.rank
+        operation = as_operation(mode)
+        inner = unwrap(model)
+        require_eval_mode(inner)
+        metrics = make_metrics(metric, higher_is_better)
+        batches = Batches(data)
+        averages = (
+            isinstance(operation, AbstractOutputOperation) and operation.needs_data
+        )
+        batches.require(2 if averages else 1)
+        if peers.world > 1:
+            # What is averaged or joined needs all batches; the first is recorded.
+            whole = averages or isinstance(operation, Resample)
+            batches.wanted = lambda number: whole or not number or peers.owns(number)
+        with (
+            peers.placed(engine).placed(inner) as device,
+            seeded(seed),
+            torch.no_grad(),
+        ):
+            runner = Runner(inner, step or default_step, seed)
+            first, stream = _peek(batches)
+            seen = _recorded(runner, to_device(first, device), on_error)
+            clock = Clock()
 
-        def variant(components: Sequence[Component]) -> Variant:
-            return Variant(
-                inner,
-                components,
-                operation,
-                clock,
-                dial=dial,
-                seed=seed,
-                backend=engine.backend,
+            def variant(components: Sequence[Component]) -> Variant:
+                return Variant(
+                    inner,
+                    components,
+                    operation,
+                    clock,
+                    dial=dial,
+                    seed=seed,
+                    backend=engine.backend,
+                )
+
+            plan = plan_variants(
+                inner, targets, seen, operation, dial, variant, skip=on_error == "skip"
             )
+            sweep = Sweep(
+                runner=runner,
+                names=plan.names,
+                variants=plan.variants,
+                metrics=metrics,
+                clock=clock,
+                device=device,
+                skip_errors=on_error == "skip",
+                together=Together(
+                    runner,
+                    plan.variants,
+                    engine.backend,
+                    batches.batches,
+                    memory_budget=engine.memory_budget,
+                    alike=peers.world > 1,
+                ),
+            )
+            if peers.world > 1:
+                settings = (
+                    *(mode_name(operation), dial, seed, on_error, repr(evidence)),
+                    *(engine.backend, str(engine.amp), [m.name for m in metrics]),
+                )
+                peers.agree(_facts(inner, first, batches, plan.names, settings))
+            if averages:
+                with progress_bar("Averaging", batches.batches, progress) as advance:
+                    sweep.gather(stream, advance)
+                if peers.world > 1:
+                    batches.wanted = peers.owns
+                stream = iter(batches)
+            if isinstance(operation, Resample):
+                stream = _no_single(stream)
+            total = batches.batches and batches.batches * (1 + len(plan.variants))
+            title = f"Ranking {len(plan.variants)} components"
+            with progress_bar(title, total, progress) as advance:
+                if peers.world > 1:
+                    swept = run_sharded(sweep, peers, stream, batches, advance)
+                else:
+                    swept = sweep.run(stream, batches.samples, advance)
+        if swept.interrupted:
+            samples = sum(swept.batch_sizes)
+            warnings.warn(
+                f"interrupted: the ranking rests on the first {samples} samples",
+                stacklevel=2,
+            )
+        rows, directions = judged(sweep, swept, evidence, seed)
+        origin = provenance(
+            inner,
+            targets,
+            operation,
+            dial,
+            seed,
+            engine,
+            evidence,
+            plan,
+            swept,
+            directions,
+            together=sweep.together.plan(),
+            device=str(device),
+            seconds=time.time() - started,
+            world_size=peers.world,
+        )
+        # Its device and seconds are those of the first process.
+        origin = peers.exchange(origin)[0]
+        return Ranking(rows, origin)
 
-        plan = plan_variants(
-            inner, targets, seen, operation, dial, variant, skip=on_error == "skip"
-        )
-        sweep = Sweep(
-            runner=runner,
-            names=plan.names,
-            variants=plan.variants,
-            metrics=metrics,
-            clock=clock,
-            device=device,
-            skip_errors=on_error == "skip",
-            together=Together(
-                runner,
-                plan.variants,
-                engine.backend,
-                batches.batches,
-                memory_budget=engine.memory_budget,
-            ),
-        )
-        if averages:
-            with progress_bar("Averaging", batches.batches, progress) as advance:
-                sweep.gather(stream, advance)
-            stream = iter(batches)
-        if isinstance(operation, Resample):
-            stream = _no_single(stream)
-        total = batches.batches and batches.batches * (1 + len(plan.variants))
-        title = f"Ranking {len(plan.variants)} components"
-        with progress_bar(title, total, progress) as advance:
-            swept = sweep.run(stream, batches.samples, advance)
-    if swept.interrupted:
-        samples = sum(swept.batch_sizes)
-        warnings.warn(
-            f"interrupted: the ranking rests on the first {samples} samples",
-            stacklevel=2,
-        )
-    rows, directions = judged(sweep, swept, evidence, seed)
-    origin = provenance(
-        inner,
-        targets,
-        operation,
-        dial,
-        seed,
-        engine,
-        evidence,
-        plan,
-        swept,
-        directions,
-        together=sweep.together.plan(),
-        device=str(device),
-        seconds=time.time() - started,
-    )
-    return Ranking(rows, origin)
+
+def _facts(
+    model: nn.Module,
+    first: Any,
+    batches: Batches,
+    names: Sequence[str],
+    settings: tuple[object, ...],
+) -> dict[str, object]:
+    """In what processes that rank together must not differ."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return {
+        "the model's tensors": sketch(tensors),
+        "the first batch": sketch(first),
+        "the number of samples": (batches.samples, batches.batches),
+        "the components": list(names),
+        "the settings": settings,
+    }
 
 
 def _peek(batches: Batches) -> tuple[Any, Iterator[Any]]:

@@ -40,9 +40,10 @@ class Ranking:
     Attributes:
         rows: One per component and metric.
         provenance: Where the numbers come from, as plain JSON: `versions, model,
-            targets, mode, dial, seed, plan, data, command, confidence, correction,
-            higher_is_better` (by metric), `skipped` (dicts with `component, cause`),
-            `failures` (with `component, sample, cause`), `seconds`.
+            targets, mode, dial, seed, plan, world_size, data, command, confidence,
+            correction, higher_is_better` (by metric), `skipped` (dicts with
+            `component, cause`), `failures` (with `component, sample, cause`),
+            `seconds`.
     """
 
     rows: tuple[Row, ...]

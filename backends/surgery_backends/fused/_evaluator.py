@@ -15,10 +15,10 @@ from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
 from surgery_backends._budget import default_budget
 from surgery_backends._trial import Trial
+from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._memory import peak_bytes
 from surgery_backends.fused._program import (
-    ActFailed,
     FusedProgram,
     Plan,
     fuse,
@@ -33,7 +33,16 @@ _GRAPHS = 3
 
 @final
 class FusedEvaluator(AbstractEvaluator):
-    """Evaluates by fused programs, one per shape of the inputs."""
+    """Evaluates by fused programs, one per shape of the inputs.
+
+    Args:
+        model: The model without wrappers.
+        trials: What is evaluated beside the baseline.
+        memory_budget: Bytes that values in flight may take; by default a quarter of
+            what is free where the model is.
+        alike: Whether several processes must compute the same bits: variants then run
+            one after the other.
+    """
 
     name: ClassVar[str] = "fused"
 
@@ -43,12 +52,12 @@ class FusedEvaluator(AbstractEvaluator):
         trials: Sequence[Trial],
         *,
         memory_budget: int | None = None,
-        stack: int | None = None,
+        alike: bool = False,
     ) -> None:
         self._model = model
         self._trials = trials
         self._budget = memory_budget or default_budget(model)
-        self._stack = stack
+        self._stack = 1 if alike else None
         self._chosen: dict[Any, int] = {}
         self._graphs: dict[Any, tuple[MarkedGraph, Plan]] = {}
         self._programs: dict[Any, FusedProgram] = {}

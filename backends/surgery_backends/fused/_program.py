@@ -18,7 +18,6 @@ from surgery_backends.fused._reuse import reuse_memory
 from surgery_backends.fused._sizes import Sizes, divergence, operands
 from surgery_backends.fused._spread import Spread
 from surgery_backends.fused._tape import Slot, Tape
-from surgery_backends.fused._writer import ActFailed as ActFailed
 from surgery_backends.fused._writer import Writer
 
 Receive = Callable[[int | None, list[Any]], None]

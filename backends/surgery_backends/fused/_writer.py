@@ -6,42 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import getitem
 from typing import Any
 
-from torch import Tensor, fx
+from torch import fx
 
 from surgery.ops import Edit
+from surgery_backends.fused._act import Act
 from surgery_backends.fused._marked import MarkedGraph, is_number, is_tensor, value_of
-from surgery_backends.fused._marks import MARK, Mark
+from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import is_view, places
 from surgery_backends.fused._sizes import Sizes, operands, treats_samples_alike
 from surgery_backends.fused._spread import ATEN, Spread, joined
 from surgery_backends.fused._tape import Slot, Tape
 
 Lookup = Callable[[fx.Node], Any]
-
-
-class ActFailed(Exception):
-    """An operation failed in a variant, which is then run by itself."""
-
-    def __init__(self, variant: int) -> None:
-        super().__init__(variant)
-        self.variant = variant
-
-
-class Act:
-    """Operations at one mark, as a function of the program."""
-
-    def __init__(self, variant: int, mark: Mark, edits: Sequence[Edit]) -> None:
-        self._variant = variant
-        self._mark = mark
-        self._edits = tuple(edits)
-
-    def __call__(self, outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
-        try:
-            for edit in self._edits:
-                outputs = self._mark.act(edit, outputs, inputs)
-        except Exception as error:
-            raise ActFailed(self._variant) from error
-        return outputs
 
 
 class Writer:

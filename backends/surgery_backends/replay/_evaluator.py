@@ -39,6 +39,7 @@ class ReplayEvaluator(AbstractEvaluator):
         trials: What is evaluated beside the baseline.
         memory_budget: Bytes of outputs remembered at a time; by default a quarter of
             what is free where the model is.
+        alike: Whether several processes must compute the same bits, as they do.
     """
 
     name: ClassVar[str] = "replay"
@@ -49,6 +50,7 @@ class ReplayEvaluator(AbstractEvaluator):
         trials: Sequence[Trial],
         *,
         memory_budget: int | None = None,
+        alike: bool = False,
     ) -> None:
         self._model = model
         self._trials = trials
