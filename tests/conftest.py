@@ -9,6 +9,11 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+from hypothesis import settings
+
+# How long an example takes is the machine's matter.
+settings.register_profile("surgery", deadline=None)
+settings.load_profile("surgery")
 
 
 @pytest.fixture(autouse=True, scope="session")

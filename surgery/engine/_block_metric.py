@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from surgery.data._samples import take
-from surgery.engine._blocks import Blocks, Reduction, Rule
+from surgery.engine._blocks import Blocks
 from surgery.engine._feeds import AbstractFeed, Fed
 from surgery.engine._metric import AbstractMetric, AbstractOutcome, blamed, describe
+from surgery.engine._metric_states import move_to_data, reductions_of
 from surgery.engine._replay import Replayed, own_samples
 from surgery.engine._series import check_paired
 from surgery.errors import DataError
 from surgery.stats import Effect, paired_blocks
 
 if TYPE_CHECKING:
-    from torchmetrics import Metric
+    pass
 
 
 class _Piece(NamedTuple):
@@ -111,7 +111,7 @@ class BlockOutcome(AbstractOutcome):
 
     def _blocks(self) -> Blocks | Replayed:
         if self.blocks is None:
-            reductions = _reductions(self._metric.feed.metric)
+            reductions = reductions_of(self._metric.feed.metric)
             self.blocks = Blocks(reductions, self._total) if reductions else Replayed()
         return self.blocks
 
@@ -207,7 +207,7 @@ class BlockMetric(AbstractMetric):
         """States of the metric after these samples alone."""
         metric = self.feed.metric
         metric.reset()
-        _move(metric, predictions, labels)
+        move_to_data(metric, predictions, labels)
         metric.update(predictions, labels)
         # Lists are emptied in place by the next reset.
         return {
@@ -275,46 +275,3 @@ class BlockMetric(AbstractMetric):
             f"{self.name} gives a result {describe(result)}, not one number; let it "
             "average, for example with average='macro'"
         )
-
-
-def _reductions(metric: Metric) -> dict[str, Reduction]:
-    """How each state merges; nothing if some do not, or if there are none."""
-    from torchmetrics.utilities import data
-
-    rules: dict[Any, Rule] = {
-        data.dim_zero_sum: "sum",
-        data.dim_zero_mean: "mean",
-        data.dim_zero_max: "max",
-        data.dim_zero_min: "min",
-        data.dim_zero_cat: "cat",
-    }
-    reductions: dict[str, Reduction] = {}
-    for name, function in metric._reductions.items():
-        listed = isinstance(metric._defaults[name], list)
-        rule = rules.get(function)
-        if listed and rule != "cat":
-            rule = "keep"
-        if rule is None:
-            return {}
-        reductions[name] = Reduction(rule, listed)
-    return reductions
-
-
-def _move(metric: Metric, *arguments: Any) -> None:
-    tensor = next((item for item in arguments if isinstance(item, Tensor)), None)
-    if tensor is None:
-        tensor = _first_tensor(arguments)
-    device = torch.device("cpu") if tensor is None else tensor.device
-    if metric.device != device:
-        metric.to(device)
-
-
-def _first_tensor(item: Any) -> Tensor | None:
-    if isinstance(item, Tensor):
-        return item
-    if isinstance(item, Mapping):
-        item = list(item.values())
-    if not isinstance(item, (list, tuple)):
-        return None
-    found = (_first_tensor(part) for part in cast("list[Any]", item))
-    return next((tensor for tensor in found if tensor is not None), None)
