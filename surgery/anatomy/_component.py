@@ -38,6 +38,8 @@ class Facts:
         identity: `"yes"` if an input may stand in for the output as it is, `"no"`
             if nothing sensible can, else the name of the adapter that makes it fit.
         note: What a user must know before operating on it.
+        stands_for: Of a container, whose own code never runs: the nearest modules in
+            it that did, as paths from it.
     """
 
     type: str
@@ -48,6 +50,7 @@ class Facts:
     macs: int = 0
     identity: str = "no"
     note: str = ""
+    stands_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -100,7 +100,17 @@ def _facts(
         macs=seen.macs,
         identity=seen.identity,
         note="; ".join(notes),
+        stands_for=tuple(_running_inside(module, watch)) if called_inside else (),
     )
+
+
+def _running_inside(module: nn.Module, watch: Watch) -> Iterator[str]:
+    """The nearest modules inside one that ran, as paths from it."""
+    for name, child in module.named_children():
+        if child in watch.seen:
+            yield name
+        else:
+            yield from (f"{name}.{inside}" for inside in _running_inside(child, watch))
 
 
 def input_fields(

@@ -18,7 +18,7 @@ from surgery.targets._match import (
 from surgery.targets._names import Names
 from surgery.targets._nearest import nothing_named
 from surgery.targets._parse import parse
-from surgery.targets._running import called_often, expand, running_inside
+from surgery.targets._running import called_often, expand
 from surgery.targets._suffix import inside
 from surgery.targets._target import Input, Path, Range, Regex, Target
 
@@ -93,8 +93,9 @@ def _as_recorded(names: Names, component: Component) -> tuple[Component, ...]:
         return (component,) if _is_its_code(names, component) else ()
     if facts.calls:
         return (component,)
-    found = running_inside(names, component.path)
-    if "container" in facts.note and found:
+    inside = [f"{component.path}.{name}".lstrip(".") for name in facts.stands_for]
+    found = [names.paths[path] for path in inside if path in names.paths]
+    if found:
         return tuple(_module(path, None, None) for path in names.in_order(found))
     raise NoEffectError(
         f"'{component}' never ran in the forward that listed it ({facts.note}); pass "

@@ -67,15 +67,6 @@ def _holds_what_runs(names: Names, path: str, record: Record | None) -> bool:
     )
 
 
-def running_inside(names: Names, path: str) -> list[str]:
-    """The nearest modules inside one that can run, as far as their code tells."""
-    return [
-        found
-        for child in names.children(path)
-        for found in _runners(names, child, None, called_only=True)
-    ]
-
-
 def _runners(
     names: Names, path: str, record: Record | None, called_only: bool
 ) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import surgery
 from surgery.anatomy import Component, Facts, Slice
 from surgery.anatomy import record as run_once
 from surgery.errors import NoEffectError, TargetError
@@ -213,6 +214,28 @@ def test_with_a_record_a_container_stands_for_what_runs_in_it(
     assert names(resolve(stack, "layers.0", record)) == ["layers.0.act"]
     assert names(resolve(stack, "layers.*", record)) == ["layers.0.act", "layers.2"]
     assert names(resolve(stack, "layers.*.attn", record)) == ["layers.2.attn"]
+
+
+class Chosen(nn.Module):
+    """Goes around what does nothing, as HRNet's transitions do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.ModuleList([nn.Identity(), nn.ReLU()])
+        self.parts = nn.ModuleList([nn.Identity(), nn.Linear(2, 2), inner])
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner: Any = self.parts[2]
+        return inner[1](self.parts[1](x))  # type: ignore[no-any-return]
+
+
+def test_a_listed_container_stands_for_what_ran_in_it(names: Names) -> None:
+    model = Chosen()
+    listed = {str(c): c for c in surgery.components(model, torch.ones(1, 2))}
+    assert names(resolve(model, listed["parts"])) == ["parts.1", "parts.2.1"]
+    with surgery.ablate(model, listed["parts"]) as ablation:
+        model(torch.ones(1, 2))
+    assert all(row.fired for row in ablation.effect())
 
 
 def test_a_container_of_shared_modules_finds_them_under_their_first_name(

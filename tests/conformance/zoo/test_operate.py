@@ -272,3 +272,36 @@ def test_stages_count_seconds_and_know_when_time_is_up() -> None:
     with stages.stage("a"):
         sum(range(10000))
     assert stages.seconds["a"] > 0 and not stages.over
+
+
+class Picky(nn.Module):
+    """Its own code fails if a size that it computes is zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (x * 0 + 4).amax().sub(1)
+        return x[:, : int(size)].reshape(2, 3)
+
+
+def picky() -> Specimen:
+    return Specimen(Picky(), (torch.rand(2, 4),), {}, "2 x 4")
+
+
+def test_a_function_whose_zeros_the_model_cannot_take_has_that_cause() -> None:
+    subject = Subject(Case("picky", "picky", "tests", picky))
+    (item,) = (item for item in subject.items() if item.name == ":sub#0")
+    outcome = operate(subject, item, full=True)
+    assert outcome.verdict == "refused"
+    assert outcome.cause == "the model does not run on zeros there: RuntimeError"
+
+
+def test_a_failure_of_the_operation_alone_is_no_cause() -> None:
+    subject = Subject(Case("picky", "picky", "tests", picky))
+    (item,) = (item for item in subject.items() if item.name == ":amax#0")
+
+    @contextmanager
+    def broken(model: nn.Module, target: Any) -> Iterator[surgery.Ablation]:
+        with surgery.ablate(model, target) as ablation:
+            yield ablation
+            raise RuntimeError("shape '[2, 3]' is invalid")
+
+    assert operate(subject, item, broken, full=True).verdict == "failure"
