@@ -15,6 +15,7 @@ from surgery import backend as seam
 from surgery.anatomy import Component
 from surgery.backend import (
     BUILT_IN,
+    EVALUATORS,
     AbstractBackend,
     Action,
     available_backends,
@@ -76,7 +77,7 @@ def test_a_backend_that_does_not_cover_the_component_is_refused() -> None:
 def test_a_plug_in_is_found_by_name(register: Callable[..., None]) -> None:
     register(("mine", "plugged:Mine"))
     assert isinstance(get_backend("mine"), Mine)
-    assert available_backends() == ("auto", *BUILT_IN, "mine")
+    assert available_backends() == ("auto", *EVALUATORS, *BUILT_IN, "mine")
     with pytest.raises(BackendError, match="use Engine"):
         get_backend("mine", MODULE)
 
@@ -85,7 +86,7 @@ def test_an_unknown_name_lists_those_there_are(
     register: Callable[..., None],
 ) -> None:
     register(("mine", "plugged:Mine"))
-    names = ", ".join(["auto", *BUILT_IN, "mine"])
+    names = ", ".join(["auto", *EVALUATORS, *BUILT_IN, "mine"])
     with pytest.raises(BackendError, match=f"'yours'; there are {names}"):
         get_backend("yours")
 
