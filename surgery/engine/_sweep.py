@@ -136,7 +136,8 @@ class Sweep:
             return self.together.evaluate(batch, number, wanted)
         except SurgeryError:
             raise
-        except Exception:  # told again, and judged, by the forwards themselves
+        except Exception as error:  # judged by the forwards themselves
+            self.together.note(words(error))
             return None
 
     def _baseline(

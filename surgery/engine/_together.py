@@ -84,10 +84,16 @@ class Together:
             except BackendError as error:
                 if self._forced:
                     raise
-                self.notes.append(f"not {self._names[0]}: {error}")
+                self.note(str(error))
                 self._evaluator = None
                 self._names.pop(0)
         return None
+
+    def note(self, why: str) -> None:
+        """Something ran plainly that an evaluator should have run."""
+        note = f"not {self._names[0]}: {why}" if self._names else why
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _evaluated(self, batch: Any, number: int, wanted: Collection[int]) -> Evaluated:
         runner = self._runner

@@ -12,6 +12,7 @@ import surgery
 from surgery import Engine
 from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
+from surgery_backends.fused import FusedEvaluator
 
 Pair = tuple[Tensor, Tensor]
 
@@ -130,6 +131,20 @@ def test_an_operation_that_fails_in_one_variant_leaves_the_others(
     plain = ranked(model, batches(pairs, 50), "auto", **options)
     assert [r["failed"] for r in rows(fused)] == [r["failed"] for r in rows(plain)]
     assert [r["value"] for r in rows(fused)] == [r["value"] for r in rows(plain)]
+
+
+def test_a_batch_that_fails_in_the_program_runs_variant_by_variant(
+    model: nn.Module, pairs: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(FusedEvaluator, "_run", fail)
+    fused = ranked(model, batches(pairs, 50), "fused")
+    plain = ranked(model, batches(pairs, 50), "auto")
+    assert rows(fused) == rows(plain)
+    provenance: Any = fused.provenance
+    assert provenance["plan"]["notes"] == ["not fused: RuntimeError: no kernel"]
 
 
 def test_a_part_that_changes_nothing_is_not_said_to_reach_the_output(
