@@ -70,7 +70,8 @@ def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report
     todo = [case for case in chosen if case.name not in found]
     # Two processes end together if the longest come first; in a limited time the
     # shortest first give the most models.
-    sign = 1 if options.minutes else -1
+    limited = options.minutes is not None
+    sign = 1 if limited else -1
     todo.sort(key=lambda case: sign * before.get(case.name, UNKNOWN))
     left = {case.name: before.get(case.name, UNKNOWN) for case in todo}
     began = time.monotonic()
@@ -88,7 +89,7 @@ def _reports(chosen: Sequence[Case], options: argparse.Namespace) -> list[Report
         )
 
     farm = Farm(folder, sources, options.jobs, options.cap, done, check)
-    farm.run(todo, 60 * options.minutes if options.minutes else None)
+    farm.run(todo, 60 * options.minutes if limited else None)
     return [found[case.name] for case in chosen if case.name in found]
 
 
