@@ -56,6 +56,14 @@ def test_rows_are_those_of_one_variant_after_the_other(
             assert ours[column] == pytest.approx(theirs[column], abs=1e-5, nan_ok=True)
 
 
+def test_batches_of_one_sample_are_stacked_too(model: nn.Module, pairs: Pair) -> None:
+    data = batches((pairs[0][:4], pairs[1][:4]), 1)
+    fused = ranked(model, data, "fused", metric="cross_entropy")
+    plain = ranked(model, data, "auto", metric="cross_entropy")
+    for ours, theirs in zip(rows(fused), rows(plain), strict=True):
+        assert ours["value"] == pytest.approx(theirs["value"], abs=1e-5)
+
+
 def test_every_batch_is_loaded_once(model: nn.Module, pairs: Pair) -> None:
     loaded: list[int] = []
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from surgery.anatomy import tensors
 from surgery.backend import AbstractEvaluator, Evaluated
@@ -188,7 +188,7 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> None:
         if len(self._graphs) == _GRAPHS:
             raise BackendError(f"inputs of more than {_GRAPHS} shapes")
-        marked = marked_graph(self._model, args, kwargs, self._trials)
+        marked = self._marked(args, kwargs)
         plan = Plan(self._model, marked, self._trials)
         leaves = leaves_of(marked, args, kwargs)
         program = fuse(self._model, plan, [], leaves)
@@ -199,6 +199,16 @@ class FusedEvaluator(AbstractEvaluator):
         self._bitwise = self._bitwise and _alike(theirs, ours, 0)
         self._check_variants(plan, leaves, args, kwargs, forward)
         self._graphs[key] = marked, plan
+
+    def _marked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> MarkedGraph:
+        """The graph; for any number of samples, though the exporter takes 1 as fixed."""
+        if _size(tree_leaves((args, kwargs))) == 1:
+            two: Any = tree_map(_doubled, (tuple(args), dict(kwargs)))
+            try:
+                return marked_graph(self._model, *two, self._trials)
+            except BackendError:  # it is not samples that were doubled
+                pass
+        return marked_graph(self._model, args, kwargs, self._trials)
 
     def _check_variants(
         self,
@@ -236,6 +246,13 @@ def _shapes(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         for x in leaves
     ]
     return str(spec), tuple(kinds)
+
+
+def _doubled(leaf: Any) -> Any:
+    """A sample as two."""
+    if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == 1:
+        return torch.cat([leaf, leaf])
+    return leaf
 
 
 def _size(leaves: Sequence[Any]) -> int:
