@@ -201,11 +201,11 @@ class FusedEvaluator(AbstractEvaluator):
         self._graphs[key] = marked, plan
 
     def _marked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> MarkedGraph:
-        """The graph; for any number of samples, though the exporter takes 1 as fixed."""
+        """The graph, for any number of samples: the exporter takes 1 as fixed."""
         if _size(tree_leaves((args, kwargs))) == 1:
             two: Any = tree_map(_doubled, (tuple(args), dict(kwargs)))
             try:
-                return marked_graph(self._model, *two, self._trials)
+                return marked_graph(self._model, two[0], two[1], self._trials)
             except BackendError:  # it is not samples that were doubled
                 pass
         return marked_graph(self._model, args, kwargs, self._trials)
