@@ -31,6 +31,7 @@ from surgery.anatomy._sighting import HeadCut as HeadCut
 from surgery.anatomy._sighting import Residual as Residual
 from surgery.anatomy._sighting import Sighting as Sighting
 from surgery.anatomy._spelling import canonical as canonical
+from surgery.anatomy._structure import close as close
 from surgery.anatomy._structure import find_main as find_main
 from surgery.anatomy._structure import main_tensor as main_tensor
 from surgery.anatomy._structure import mapped as mapped

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 Path = tuple[Any, ...]
@@ -67,6 +68,33 @@ def mapped(value: Nest, function: Callable[[Tensor], Tensor]) -> Nest:
     for path, tensor in list(walk(value)):
         value = cast("Nest", replaced(value, path, function(tensor)))
     return value
+
+
+def close(expected: object, found: object, tolerance: float) -> bool:
+    """Whether two values agree, tensor by tensor.
+
+    Args:
+        expected: What should be there.
+        found: What is there.
+        tolerance: How far they may be apart, as a part of the largest finite value of
+            each expected tensor; with 0 they are the same bits. Types of lower
+            precision may be 8 of their own steps apart.
+    """
+    ours, theirs = tensors(expected), tensors(found)
+    return len(ours) == len(theirs) and all(
+        _close(a, b, tolerance) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if not (tolerance and a.is_floating_point() and a.numel()):
+        return torch.equal(a, b)
+    finite = a[a.isfinite()]
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    allowed = max(tolerance, 8 * torch.finfo(a.dtype).eps) * scale
+    return torch.allclose(a, b, rtol=0, atol=allowed, equal_nan=True)
 
 
 def _items(value: object) -> list[tuple[Any, object]]:

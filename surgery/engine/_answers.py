@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from surgery.errors import BackendError
+from surgery.graphs import is_ours
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ def asked(model: nn.Module, step: Callable[[], Any]) -> Asked:
     except _Stop:
         return found[0]
     raise BackendError("the step does not call the model")
+
+
+def require_no_hooks(model: nn.Module) -> None:
+    """Refuse a model with hooks on itself: they would change an answer once more.
+
+    Raises:
+        BackendError: It has some.
+    """
+    hooks = (*model._forward_pre_hooks.values(), *model._forward_hooks.values())
+    if not all(map(is_ours, hooks)):
+        raise BackendError("the model has forward hooks on itself")
 
 
 @contextmanager

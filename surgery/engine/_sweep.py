@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from surgery.ablation import Variant, observing
+from surgery.anatomy import close
 from surgery.backend import Evaluated
 from surgery.data import batch_length, keep_batch, put_samples, to_device
 from surgery.engine._baseline import Baseline, measure_baseline
@@ -19,7 +20,6 @@ from surgery.engine._steps import failed_samples
 from surgery.engine._swept import (
     Failure,
     Swept,
-    close,
     differ,
     forward_failed,
     span,
@@ -29,6 +29,9 @@ from surgery.engine._together import Together
 from surgery.errors import SurgeryError
 from surgery.ops import Clock
 from surgery.report import Advance
+
+# A part of the largest value: as far as another order of sums takes a result.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ class Sweep:
             swept.reached[index] = differ(base.outputs, outputs) and (
                 known is None
                 or exact
-                or not close(base.outputs, outputs)
+                or not close(base.outputs, outputs, _ROUNDING)
                 or differ(base.outputs, self._outputs(index, base, number, None)[0])
             )
         ill = failed.nonzero().flatten().tolist()

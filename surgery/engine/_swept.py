@@ -75,16 +75,6 @@ def differ(baseline: Any, outputs: Any) -> bool:
     )
 
 
-def close(baseline: Any, outputs: Any) -> bool:
-    """Whether they differ by no more than the rounding of another order of sums."""
-    return all(
-        a.shape == b.shape
-        and torch.allclose(a, b, 1e-5, 1e-5 * float(a.abs().max()), equal_nan=True)
-        for a, b in zip(tensors(baseline), tensors(outputs), strict=True)
-        if a.numel() and a.is_floating_point()
-    )
-
-
 def forward_failed(where: str, error: Exception) -> SurgeryError:
     """What to raise when the model itself raised."""
     return SurgeryError(

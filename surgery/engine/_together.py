@@ -13,7 +13,7 @@ from surgery.backend import (
     evaluator_class,
 )
 from surgery.data import fresh
-from surgery.engine._answers import asked, one_call
+from surgery.engine._answers import asked, one_call, require_no_hooks
 from surgery.engine._runner import Runner
 from surgery.errors import BackendError
 
@@ -59,7 +59,7 @@ class Together:
         self._estimate = _SECONDS + _SECONDS_PER_MODULE * modules
         self._spent = 0.0
         self._began: float | None = None
-        self._checked = False
+        self._checked: list[str] | None = None
 
     @property
     def name(self) -> str:
@@ -80,6 +80,7 @@ class Together:
             return None
         while self._names:
             try:
+                self._require_fit(batch, number)
                 return self._evaluated(batch, number, wanted)
             except BackendError as error:
                 if self._forced:
@@ -95,14 +96,19 @@ class Together:
         if note not in self.notes:
             self.notes.append(note)
 
+    def _require_fit(self, batch: Any, number: int) -> None:
+        """Refuse what answers of the model cannot stand for, once for all."""
+        model = self._runner.model
+        require_no_hooks(model)
+        if self._checked is None:
+            with one_call(model) as reasons:
+                self._runner.forward(batch, number)
+            self._checked = reasons
+        if self._checked:
+            raise BackendError(self._checked[0])
+
     def _evaluated(self, batch: Any, number: int, wanted: Collection[int]) -> Evaluated:
         runner = self._runner
-        if not self._checked:
-            with one_call(runner.model) as reasons:
-                runner.forward(batch, number)
-            if reasons:
-                raise BackendError(reasons[0])
-            self._checked = True
         if self._evaluator is None:
             make = evaluator_class(self._names[0])
             self._evaluator = make(runner.model, self._variants, **self._options)

@@ -6,6 +6,7 @@ from surgery.graphs._names import name_nodes as name_nodes
 from surgery.graphs._own_code import OwnCode as OwnCode
 from surgery.graphs._own_code import compiled as compiled
 from surgery.graphs._own_code import trace_own_code as trace_own_code
+from surgery.graphs._twin import is_ours as is_ours
 from surgery.graphs._twin import twin as twin
 from surgery.graphs._whole import export_copy as export_copy
 from surgery.graphs._whole import export_graph as export_graph

@@ -46,7 +46,7 @@ def _hook(part: nn.Module, made: nn.Module, memo: dict[int, Any]) -> None:
     """Give a copied module the forward hooks that others have put on the module."""
     for table in ("_forward_pre_hooks", "_forward_hooks"):
         given, hooks = vars(part)[table], vars(made)[table]
-        hooks.update({k: _moved(h, memo) for k, h in given.items() if not _is_ours(h)})
+        hooks.update({k: _moved(h, memo) for k, h in given.items() if not is_ours(h)})
         for mark in ("_with_kwargs", "_always_called"):
             if table + mark in vars(part):
                 marked = vars(part)[table + mark]
@@ -54,7 +54,8 @@ def _hook(part: nn.Module, made: nn.Module, memo: dict[int, Any]) -> None:
                 vars(made)[table + mark].update(kept)
 
 
-def _is_ours(hook: Any) -> bool:
+def is_ours(hook: Any) -> bool:
+    """Whether a hook is of an operation in effect, and no part of the model."""
     owner = getattr(hook, "__self__", hook)
     # Of a function its own module, of an object that of its class.
     return str(getattr(owner, "__module__", "")).partition(".")[0] in _OURS

@@ -112,6 +112,18 @@ def test_steps_that_one_output_does_not_cover_are_refused(
         ranked(model, batches(pairs, 50), "fused", step=step)
 
 
+@pytest.mark.parametrize("backend", ["fused", "replay"])
+def test_a_model_with_hooks_on_itself_is_refused(
+    model: nn.Module, pairs: Pair, backend: str
+) -> None:
+    def double(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return output * 2
+
+    model.register_forward_hook(double)
+    with pytest.raises(BackendError, match="forward hooks on itself"):
+        ranked(model, batches(pairs, 50), backend)
+
+
 def test_a_sample_that_fails_is_left_out_everywhere(
     model: nn.Module, pairs: Pair
 ) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from surgery.anatomy import tensors
+from surgery.anatomy import close
 from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
 from surgery_backends._budget import default_budget
@@ -58,8 +59,8 @@ class FusedEvaluator(AbstractEvaluator):
         self._trials = trials
         self._budget = memory_budget or default_budget(model)
         self._stack = 1 if alike else None
-        self._chosen: dict[Any, int] = {}
-        self._graphs: dict[Any, tuple[MarkedGraph, Plan]] = {}
+        self._chosen: dict[tuple[Any, int], int] = {}
+        self._plans: dict[Any, Plan] = {}
         self._programs: dict[Any, FusedProgram] = {}
         self._left_out: set[int] = set()
         self._bitwise = True
@@ -71,134 +72,117 @@ class FusedEvaluator(AbstractEvaluator):
         wanted: Collection[int],
         forward: Callable[..., Any],
     ) -> Evaluated:
-        key = _shapes(args, kwargs)
-        if key not in self._graphs:
-            self._make_graph(key, args, kwargs, forward)
-        marked, plan = self._graphs[key]
-        leaves = leaves_of(marked, args, kwargs)
+        kind = _kind(args, kwargs)
+        if kind not in self._plans:
+            self._plans[kind] = self._planned(args, kwargs, forward)
+        plan = self._plans[kind]
+        batch = _Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
         while True:
             members = tuple(
                 v for v in wanted if v not in self._left_out and plan.acts(v)
             )
             try:
-                return self._run(key, leaves, members, args, kwargs)
+                return self._run(batch, members)
             except ActFailed as failed:  # this one runs by itself, and is told of
                 self._left_out.add(failed.variant)
             except torch.OutOfMemoryError:
-                stack = self._chosen.get(_size(leaves), 1)
+                stack = self._chosen.get(batch.shape, 1)
                 if stack <= 1:
                     raise BackendError(
                         "memory does not suffice for one variant"
                     ) from None
-                self._chosen[_size(leaves)] = stack // 2
+                self._chosen[batch.shape] = stack // 2
 
     def plan(self) -> dict[str, Any]:
         """How many variants were computed together, by samples in a batch."""
-        return {"stack": {str(size): stack for size, stack in self._chosen.items()}}
+        stacks: dict[str, int] = {}
+        for (_, size), stack in self._chosen.items():
+            stacks[str(size)] = min(stack, stacks.get(str(size), stack))
+        return {"stack": stacks}
 
-    def _run(
-        self,
-        key: Any,
-        leaves: Sequence[Any],
-        members: tuple[int, ...],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> Evaluated:
-        size = _size(leaves)
-        if size not in self._chosen:
-            self._chosen[size] = self._choose(key, leaves, members, args, kwargs)
-        stack = self._chosen[size]
-        program = self._program(key, leaves, members, stack)
-        outputs = self._outputs(program, leaves, args, kwargs)
+    def _run(self, batch: _Batch, members: tuple[int, ...]) -> Evaluated:
+        if batch.shape not in self._chosen:
+            self._chosen[batch.shape] = self._choose(batch, members)
+        stack = self._chosen[batch.shape]
+        name = batch.shape, members, stack
+        if name not in self._programs:
+            self._programs[name] = self._program(batch, members, stack)
+        outputs = self._outputs(self._programs[name], batch)
         return Evaluated(outputs, exact=self._bitwise and stack == 1)
 
-    def _choose(
-        self,
-        key: Any,
-        leaves: Sequence[Any],
-        members: tuple[int, ...],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> int:
+    def _choose(self, batch: _Batch, members: tuple[int, ...]) -> int:
         """How many variants to compute together: the fastest that fits the budget."""
         if self._stack is not None:
             return self._stack
-        larger = [n for n in self._chosen if n >= _size(leaves)]
+        kind, size = batch.shape
+        larger = [n for other, n in self._chosen if other == kind and n >= size]
         if larger:  # a last batch, say
-            return self._chosen[min(larger)]
-        marked, _ = self._graphs[key]
+            return self._chosen[kind, min(larger)]
         best, fastest = 1, float("inf")
         candidates = [1]
-        while candidates[-1] < len(members) and marked.any_batch:
+        while candidates[-1] < len(members) and self._plans[kind].marked.any_batch:
             candidates.append(min(candidates[-1] * 4, len(members)))
-        expected: dict[int | None, Any] | None = None
+        expected: dict[int | None, Any] = {}
         for stack in candidates:
-            program = self._program(key, leaves, members, stack)
-            if stack > 1 and peak_bytes(program.tape, leaves) > self._budget:
+            program = self._program(batch, members, stack)
+            if stack > 1 and peak_bytes(program.tape, batch.leaves) > self._budget:
                 break
-            took, outputs = float("inf"), None
+            took = float("inf")
+            outputs: dict[int | None, Any] = {}
             for _ in range(2):
                 start = time.perf_counter()
-                outputs = self._outputs(program, leaves, args, kwargs)
-                _wait(leaves)
+                outputs = self._outputs(program, batch)
+                _wait(batch.leaves)
                 took = min(took, time.perf_counter() - start)
-            if expected is None:
-                expected = outputs
-            elif not _alike(expected, outputs):
+            expected = expected or outputs
+            if not all(close(expected[v], outputs[v], TOLERANCE) for v in expected):
                 break  # samples see each other, or variants do
             if took < fastest:
                 best, fastest = stack, took
         return best
 
     def _program(
-        self, key: Any, leaves: Sequence[Any], members: tuple[int, ...], stack: int
+        self, batch: _Batch, members: Sequence[int], stack: int
     ) -> FusedProgram:
-        name = key, _size(leaves), members, stack
-        if name not in self._programs:
-            _, plan = self._graphs[key]
-            order = sorted(members, key=plan.starts.__getitem__)
-            chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
-            self._programs[name] = fuse(self._model, plan, chunks, leaves)
-        return self._programs[name]
+        plan = self._plans[batch.shape[0]]
+        order = sorted(members, key=plan.starts.__getitem__)
+        chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
+        return fuse(self._model, plan, chunks, batch.leaves)
 
-    def _outputs(
-        self,
-        program: FusedProgram,
-        leaves: Sequence[Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-    ) -> dict[int | None, Any]:
+    def _outputs(self, program: FusedProgram, batch: _Batch) -> dict[int | None, Any]:
         found: dict[int | None, Any] = {}
+        args, kwargs = tuple(batch.args), dict(batch.kwargs)
         clocks = {edit.clock for trial in self._trials for edit in trial.edits}
         for clock in clocks:
-            clock.start(self._model, tuple(args), dict(kwargs))
+            clock.start(self._model, args, kwargs)
         try:
-            program.run(leaves, found.__setitem__)
+            program.run(batch.leaves, found.__setitem__)
         finally:
             for clock in clocks:
-                clock.end(self._model, tuple(args), None)
+                clock.end(self._model, args, None)
         return found
 
-    def _make_graph(
+    def _planned(
         self,
-        key: Any,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         forward: Callable[..., Any],
-    ) -> None:
-        if len(self._graphs) == _GRAPHS:
+    ) -> Plan:
+        """The graph for such inputs, compared with the model."""
+        if len(self._plans) == _GRAPHS:
             raise BackendError(f"inputs of more than {_GRAPHS} shapes")
         marked = self._marked(args, kwargs)
         plan = Plan(self._model, marked, self._trials)
-        leaves = leaves_of(marked, args, kwargs)
-        program = fuse(self._model, plan, [], leaves)
-        ours = self._outputs(program, leaves, args, kwargs)
-        theirs: dict[int | None, Any] = {None: forward(*args, **kwargs)}
-        if not _alike(theirs, ours):
+        batch = _Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
+        ours = self._outputs(fuse(self._model, plan, [], batch.leaves), batch)[None]
+        theirs = forward(*args, **kwargs)
+        if not close(theirs, ours, TOLERANCE):
             raise BackendError("its graph gives other values than the model")
-        self._bitwise = self._bitwise and _alike(theirs, ours, 0)
-        self._check_variants(plan, leaves, args, kwargs, forward)
-        self._graphs[key] = marked, plan
+        self._bitwise = self._bitwise and close(theirs, ours, 0)
+        able = [v for v in range(len(self._trials)) if plan.acts(v)]
+        for variant in {able[0], able[len(able) // 2], able[-1]} if able else ():
+            self._check(variant, plan, batch, forward)
+        return plan
 
     def _marked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> MarkedGraph:
         """The graph, for any number of samples: the exporter takes 1 as fixed."""
@@ -210,35 +194,42 @@ class FusedEvaluator(AbstractEvaluator):
                 pass
         return marked_graph(self._model, args, kwargs, self._trials)
 
-    def _check_variants(
-        self,
-        plan: Plan,
-        leaves: Sequence[Any],
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        forward: Callable[..., Any],
+    def _check(
+        self, variant: int, plan: Plan, batch: _Batch, forward: Callable[..., Any]
     ) -> None:
-        """Compare some variants with forwards of their own."""
-        able = [v for v in range(len(self._trials)) if plan.acts(v)]
-        some = sorted({able[0], able[len(able) // 2], able[-1]}) if able else []
-        for variant in some:
-            program = fuse(self._model, plan, [[variant]], leaves)
-            try:
-                ours = self._outputs(program, leaves, args, kwargs)[variant]
-            except ActFailed:
-                self._left_out.add(variant)
-                continue
-            undo = self._trials[variant].apply()
-            try:
-                theirs = forward(*args, **kwargs)
-            finally:
-                undo()
-            if not _alike({variant: theirs}, {variant: ours}):
-                names = ", ".join(str(c) for c in self._trials[variant].components[:3])
-                raise BackendError(f"its graph gives other values without {names}")
+        """Compare a variant with a forward of its own."""
+        program = fuse(self._model, plan, [[variant]], batch.leaves)
+        try:
+            ours = self._outputs(program, batch)[variant]
+        except ActFailed:
+            self._left_out.add(variant)
+            return
+        undo = self._trials[variant].apply()
+        try:
+            theirs = forward(*batch.args, **batch.kwargs)
+        finally:
+            undo()
+        if not close(theirs, ours, TOLERANCE):
+            names = ", ".join(str(c) for c in self._trials[variant].components[:3])
+            raise BackendError(f"its graph gives other values without {names}")
 
 
-def _shapes(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True)
+class _Batch:
+    """Inputs of the model, their leaves, and what kind of inputs they are."""
+
+    kind: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    leaves: Sequence[Any]
+
+    @property
+    def shape(self) -> tuple[Any, int]:
+        """The kind, and the number of samples."""
+        return self.kind, _size(self.leaves)
+
+
+def _kind(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What a graph depends on of its inputs: everything but values and samples."""
     leaves, spec = tree_flatten((tuple(args), dict(kwargs)))
     kinds = [
@@ -257,37 +248,6 @@ def _doubled(leaf: Any) -> Any:
 
 def _size(leaves: Sequence[Any]) -> int:
     return next((len(x) for x in leaves if isinstance(x, Tensor) and x.ndim), 0)
-
-
-def _alike(
-    expected: Mapping[int | None, Any],
-    found: Mapping[int | None, Any] | None,
-    tolerance: float = TOLERANCE,
-) -> bool:
-    """Whether outputs agree, within a part of each tensor's largest value."""
-    return found is not None and all(
-        _close(a, b, tolerance)
-        for variant, output in expected.items()
-        for a, b in zip(tensors(output), tensors(found[variant]), strict=True)
-    )
-
-
-def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    if torch.equal(a, b) or not a.numel():
-        return True
-    if not tolerance or not a.is_floating_point():
-        same = torch.equal(a.isnan(), b.isnan()) and torch.equal(
-            a.nan_to_num(), b.nan_to_num()
-        )
-        return same
-    finite = a.isfinite() & b.isfinite()
-    if not torch.equal(a.isfinite(), b.isfinite()):
-        return False
-    scale = a[finite].abs().max() if bool(finite.any()) else a.new_ones(())
-    allowed = max(tolerance, 8 * torch.finfo(a.dtype).eps)
-    return bool(((a - b)[finite].abs() <= allowed * scale).all())
 
 
 def _wait(leaves: Sequence[Any]) -> None:

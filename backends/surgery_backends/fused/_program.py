@@ -32,13 +32,11 @@ class FusedProgram:
             output, and of every variant's, to `receiver` as soon as they are there.
         receiver: Where they go.
         marked: The graph that it was made from.
-        chunks: Which variants were computed together, in the order of computing.
     """
 
     tape: Tape
     receiver: Receiver
     marked: MarkedGraph
-    chunks: tuple[tuple[int, ...], ...]
 
     def run(
         self, leaves: Sequence[Any], receive: Callable[[int | None, Any], None]
@@ -98,8 +96,6 @@ def fuse(
     plan: Plan,
     chunks: Sequence[Sequence[int]],
     leaves: Sequence[Any],
-    *,
-    alone: frozenset[fx.Node] = frozenset(),
 ) -> FusedProgram:
     """Write the program for batches of the size at hand.
 
@@ -108,17 +104,13 @@ def fuse(
         plan: Its graph, and where variants differ.
         chunks: Which of them are computed together.
         leaves: Inputs of one batch.
-        alone: Nodes that are computed for one variant at a time.
     """
-    marked = plan.marked
-    sizes = Sizes(marked, leaves)
-    writer = Writer(marked, sizes, plan.differs, plan.edits, alone)
+    sizes = Sizes(plan.marked, leaves)
+    writer = Writer(plan.marked, sizes, plan.differs, plan.edits)
     emitter = _Emitter(model, plan, writer)
     for chunk in chunks:
         emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
-    return FusedProgram(
-        emitter.finish(), emitter.receiver, marked, tuple(map(tuple, chunks))
-    )
+    return FusedProgram(emitter.finish(), emitter.receiver, plan.marked)
 
 
 class Plan:
@@ -135,6 +127,7 @@ class Plan:
         self, model: nn.Module, marked: MarkedGraph, trials: Sequence[Trial]
     ) -> None:
         self.marked = marked
+        self._places = {node: i for i, node in enumerate(marked.nodes)}
         self.edits: list[dict[int, list[Edit]]] = []
         self.values: list[dict[fx.Node, Tensor]] = []
         tensors = {node: held_tensor(model, path) for node, path in marked.held.items()}
@@ -171,14 +164,13 @@ class Plan:
     def last_needed(self, chunk: Sequence[int]) -> int:
         """The place of the last node of the baseline that a chunk needs."""
         bits = sum(1 << v for v in chunk)
-        places = {node: i for i, node in enumerate(self.marked.nodes)}
         last = -1
         for node in self.marked.nodes:
             mine = self.differs[node] & bits
             for operand in operands(node) if mine else ():
                 theirs = self.differs.get(operand, 0) & bits
                 if theirs != mine or node.target is MARK:
-                    last = max(last, places.get(operand, -1))
+                    last = max(last, self._places.get(operand, -1))
         return last
 
 
@@ -219,7 +211,7 @@ class _Emitter:
                 self._baseline_to(place + 1)
             writer.variants(self._nodes[place], chunk, spreads)
         for variant in chunk:
-            lookup = writer._lookup(variant, spreads)
+            lookup = writer.lookup(variant, spreads)
             self._give(variant, lookup)
 
     def finish(self) -> Tape:

@@ -23,7 +23,7 @@ class Sizes:
 
     def __init__(self, graph: MarkedGraph, leaves: Sequence[Any]) -> None:
         self._symbols: dict[Any, int] = {}
-        self._numbers: dict[tuple[Any, int], int] = {}
+        self._numbers: dict[tuple[Any, int], int | float] = {}
         self._axes: dict[fx.Node, int | None] = {}
         self._lengths: dict[fx.Node, int] = {}
         self._bytes: dict[fx.Node, int] = {}
@@ -36,18 +36,19 @@ class Sizes:
                         self._symbols[size.node.expr] = int(real)
 
     def number(self, value: Any, times: int = 1) -> Any:
-        """A size, in a stack of so many variants."""
-        if not isinstance(value, torch.SymInt):
+        """A size, or what is computed of sizes, in a stack of so many variants."""
+        if not isinstance(value, (torch.SymInt, torch.SymFloat)):
             return value
         key: tuple[Any, int] = value.node.expr, times
         if key not in self._numbers:
             given = {symbol: n * times for symbol, n in self._symbols.items()}
             found: Any = key[0].subs(given)
-            if not found.is_Integer:
+            if not found.is_number:
                 raise BackendError(
                     f"its graph has a size that depends on data ({found})"
                 )
-            self._numbers[key] = int(found)
+            whole = isinstance(value, torch.SymInt)
+            self._numbers[key] = int(found) if whole else float(found)
         return self._numbers[key]
 
     def axis(self, node: fx.Node) -> int | None:

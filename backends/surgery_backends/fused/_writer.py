@@ -28,7 +28,6 @@ class Writer:
         sizes: Its sizes, for the batch at hand.
         differs: In which variants each node differs, as bits.
         edits: By variant, the operations at each mark's number.
-        alone: Nodes that must not be computed for several variants at once.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class Writer:
         sizes: Sizes,
         differs: Mapping[fx.Node, int],
         edits: Sequence[Mapping[int, Sequence[Edit]]],
-        alone: frozenset[fx.Node] = frozenset(),
     ) -> None:
         self.tape = Tape()
         self.reusable: dict[int, tuple[int, ...]] = {}
@@ -46,7 +44,6 @@ class Writer:
         self._sizes = sizes
         self._differs = differs
         self._edits = edits
-        self._alone = alone
         self._stackable: dict[fx.Node, bool] = {}
         self._places: dict[fx.Node, tuple[int, ...]] = {}
 
@@ -89,10 +86,10 @@ class Writer:
     ) -> Any:
         """A call for all variants in which it differs, at once where that can be."""
         together, apart = self._grouped(node, members, spreads)
-        each = {v: self._call(node, self._lookup(v, spreads), 1) for v in apart}
+        each = {v: self._call(node, self.lookup(v, spreads), 1) for v in apart}
         stack = None
         if len(together) == 1:
-            stack = self._call(node, self._lookup(together[0], spreads), 1)
+            stack = self._call(node, self.lookup(together[0], spreads), 1)
         elif together:
             count = len(together)
 
@@ -136,14 +133,13 @@ class Writer:
     def _stacks(self, node: fx.Node) -> bool:
         """Whether several variants can be computed in one call."""
         if node not in self._stackable:
-            self._stackable[node] = (
-                self._marked.any_batch
-                and node not in self._alone
-                and treats_samples_alike(node)
-            )
+            alike = self._marked.any_batch and treats_samples_alike(node)
+            self._stackable[node] = alike
         return self._stackable[node]
 
-    def _lookup(self, variant: int, spreads: Mapping[fx.Node, Any]) -> Lookup:
+    def lookup(self, variant: int, spreads: Mapping[fx.Node, Any]) -> Lookup:
+        """Finds the values in one variant, among them the baseline's."""
+
         def lookup(operand: fx.Node) -> Any:
             spread = spreads.get(operand)
             if isinstance(spread, Spread) and spread.has(variant):
@@ -178,7 +174,7 @@ class Writer:
         for variant in members:
             edits = self._edits[variant].get(args[2])
             if edits:
-                lookup = self._lookup(variant, spreads)
+                lookup = self.lookup(variant, spreads)
                 given = list(map(lookup, outputs)), list(map(lookup, inputs))
                 new[variant] = self.tape.call(
                     Act(variant, mark, edits), given, None, size

@@ -181,6 +181,25 @@ def test_samples_that_see_each_other_stay_apart_from_other_variants() -> None:
     assert equal(sweep.alone(), sweep.fused(3))
 
 
+class Averaging(nn.Module):
+    """Computes with the number of samples, in whole numbers and in others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x) * (x.shape[0] / 3) + x.shape[0]
+        return out
+
+
+def test_numbers_made_of_the_batch_size_are_those_of_the_batch_at_hand() -> None:
+    torch.manual_seed(0)
+    sweep = Sweep(Averaging(), (torch.randn(3, 4),), ["body"])
+    other = torch.randn(5, 4)
+    assert equal(sweep.alone(other), sweep.fused(1, other))
+
+
 class Drawing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
