@@ -95,7 +95,8 @@ class Evaluated:
 
     Attributes:
         outputs: The untouched model's under `None`, those of variants by number. A
-            variant may be missing: it is then run by itself.
+            variant may be missing: it is then run by itself. They may be computed when
+            asked for, and let go of when the next one is: ask in their order.
         exact: Whether each is, bit for bit, what a forward of its own would give.
     """
 

@@ -19,3 +19,13 @@ def default_budget(model: nn.Module) -> int:
         except (ValueError, OSError, AttributeError):  # this system does not say
             continue
     return 2**30
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory does not suffice, wherever the model is."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)  # torch has no class for it on a CPU
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "not enough memory" in text
+    )

@@ -39,6 +39,7 @@ from surgery.anatomy._structure import replaced as replaced
 from surgery.anatomy._structure import tensors as tensors
 from surgery.anatomy._summary import input_fields as input_fields
 from surgery.anatomy._tracker import Tracker as Tracker
+from surgery.anatomy._watch import flop_counter as flop_counter
 from surgery.anatomy._wrappers import is_scripted as is_scripted
 from surgery.anatomy._wrappers import may_be_iterated as may_be_iterated
 from surgery.anatomy._wrappers import unwrap as unwrap

@@ -1,5 +1,8 @@
 """The engine: variants x batches -> per-sample outcomes."""
 
+from surgery.engine._given_plan import as_planned as as_planned
+from surgery.engine._given_plan import check_plan as check_plan
+from surgery.engine._given_plan import described as described
 from surgery.engine._metric import AbstractMetric as AbstractMetric
 from surgery.engine._metric import AbstractOutcome as AbstractOutcome
 from surgery.engine._metrics import make_metrics as make_metrics

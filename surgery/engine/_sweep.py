@@ -11,10 +11,11 @@ import torch
 from surgery.ablation import Variant, observing
 from surgery.anatomy import close
 from surgery.backend import Evaluated
-from surgery.data import batch_length, keep_batch, put_samples, to_device
+from surgery.data import batch_length, keep_batch, put_samples
 from surgery.engine._baseline import Baseline, measure_baseline
 from surgery.engine._interrupt import interruptible
 from surgery.engine._metric import AbstractMetric, AbstractOutcome
+from surgery.engine._place import Place
 from surgery.engine._runner import Known, Runner
 from surgery.engine._steps import failed_samples
 from surgery.engine._swept import (
@@ -44,7 +45,7 @@ class Sweep:
         variants: What is evaluated beside the baseline, in this order.
         metrics: What is measured.
         clock: Started at each forward of the model.
-        device: Where batches go.
+        place: Where batches go.
         skip_errors: Leave out samples that fail, instead of stopping.
         together: What evaluates whole batches at once, where that can be.
     """
@@ -54,7 +55,7 @@ class Sweep:
     variants: Sequence[Variant]
     metrics: Sequence[AbstractMetric]
     clock: Clock
-    device: torch.device
+    place: Place
     skip_errors: bool
     together: Together
 
@@ -65,7 +66,7 @@ class Sweep:
         seen = 0
         with observing(model, self.variants, self.clock) as observation:
             for number, batch in enumerate(batches):
-                batch = to_device(batch, self.device)
+                batch = self.place.put(batch)
                 places = list(range(seen, seen + batch_length(batch)))
                 seen += len(places)
                 observation.save()
@@ -111,7 +112,7 @@ class Sweep:
         return swept
 
     def _batch(self, number: int, batch: Any, swept: Swept, advance: Advance) -> None:
-        batch = to_device(batch, self.device)
+        batch = self.place.put(batch)
         start, size = sum(swept.batch_sizes), batch_length(batch)
         swept.batch_sizes.append(size)
         places = list(range(start, start + size))
@@ -124,9 +125,9 @@ class Sweep:
             return
         for outcome in swept.baseline:
             outcome.update(base.outputs, base.labels)
-        for index, outcomes in enumerate(swept.outcomes):
+        for index in _order(evaluated, len(self.variants)):
             if index not in swept.refused:
-                known = _known(evaluated, index)
+                outcomes, known = swept.outcomes[index], _known(evaluated, index)
                 exact = evaluated is None or evaluated.exact
                 self._variant(index, base, number, swept, outcomes, known, exact=exact)
             advance(1)
@@ -223,6 +224,13 @@ class Sweep:
                 return put_samples(base.outputs, rows, rest), causes
         finally:
             undo()
+
+
+def _order(evaluated: Evaluated | None, count: int) -> list[int]:
+    """All variants, first those that were evaluated together, in their order."""
+    found = {} if evaluated is None else evaluated.outputs
+    together = [index for index in found if index is not None]
+    return [*together, *(i for i in range(count) if i not in set(together))]
 
 
 def _known(evaluated: Evaluated | None, index: int | None) -> Known | None:

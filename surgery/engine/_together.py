@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from surgery.backend import (
@@ -34,6 +34,7 @@ class Together:
         variants: What is evaluated beside the baseline.
         backend: The backend that the user asked for.
         batches: How many there are, if known.
+        plan: What was chosen before, to be done again.
         options: For the evaluator.
     """
 
@@ -43,18 +44,23 @@ class Together:
         variants: Sequence[Any],
         backend: str,
         batches: int | None,
+        plan: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.notes: list[str] = []
         self._runner = runner
         self._variants = variants
         self._batches = batches
-        self._options = options
+        self._options = {**options, "plan": plan}
+        self._since: int | None = None if plan is None else plan.get("since")
         self._evaluator: AbstractEvaluator | None = None
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
             self._names = list(EVALUATORS)
+        if plan is not None:
+            self._names = [name for name in EVALUATORS if name == plan["evaluator"]]
+            self._forced = bool(self._names)
         modules = sum(1 for _ in runner.model.modules())
         self._estimate = _SECONDS + _SECONDS_PER_MODULE * modules
         self._spent = 0.0
@@ -69,7 +75,9 @@ class Together:
     def plan(self) -> dict[str, Any]:
         """What was chosen, as plain JSON."""
         chosen = {} if self._evaluator is None else self._evaluator.plan()
-        return {"evaluator": self.name, **chosen, "notes": self.notes}
+        notes = [*self.notes, *chosen.pop("notes", ())]
+        since = {} if self._evaluator is None else {"since": self._since or 0}
+        return {"evaluator": self.name, **since, **chosen, "notes": notes}
 
     def evaluate(
         self, batch: Any, number: int, wanted: Collection[int]
@@ -78,6 +86,8 @@ class Together:
         self._count_time()
         if not self._names or not self._is_worth_it(number):
             return None
+        if self._since is None:
+            self._since = number
         while self._names:
             try:
                 self._require_fit(batch, number)
@@ -125,7 +135,9 @@ class Together:
         self._began = now
 
     def _is_worth_it(self, number: int) -> bool:
-        if self._forced or self._evaluator is not None:
+        if self._since is not None:
+            return number >= self._since
+        if self._forced:
             return True
         if not number:
             return False

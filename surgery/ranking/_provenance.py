@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from surgery.engine import Engine, Swept
+from surgery.engine import Engine, Swept, described
 from surgery.ops import AbstractOperation, mode_name
 from surgery.ranking._plan import Plan
 from surgery.stats import Evidence
@@ -48,7 +48,7 @@ def provenance(
         "plan": {
             "backend": engine.backend,
             "device": device,
-            "amp": None if engine.amp is None else str(engine.amp),
+            **described(engine),
             **together,
             "order": plan.names,
             "batch_sizes": swept.batch_sizes,

@@ -21,7 +21,6 @@ from surgery.data import (
     join_batches,
     sketch,
     slice_batch,
-    to_device,
 )
 from surgery.engine import (
     Engine,
@@ -29,7 +28,10 @@ from surgery.engine import (
     Step,
     Sweep,
     Together,
+    as_planned,
+    check_plan,
     default_step,
+    described,
     forward_failed,
     joined,
     make_metrics,
@@ -48,6 +50,7 @@ from surgery.ranking._judge import judged
 from surgery.ranking._plan import plan_variants, require_eval_mode
 from surgery.ranking._provenance import provenance
 from surgery.ranking._result import Ranking
+from surgery.report import plan_table, render
 from surgery.report import progress as progress_bar
 from surgery.stats import Evidence
 from surgery.targets import TargetLike
@@ -140,13 +143,13 @@ def rank(
             whole = averages or isinstance(operation, Resample)
             batches.wanted = lambda number: whole or not number or peers.owns(number)
         with (
-            peers.placed(engine).placed(inner) as device,
+            peers.placed(engine).placed(inner) as place,
             seeded(seed),
             torch.no_grad(),
         ):
             runner = Runner(inner, step or default_step, seed)
             first, stream = _peek(batches)
-            seen = _recorded(runner, to_device(first, device), on_error)
+            seen = _recorded(runner, place.put(first), on_error)
             clock = Clock()
 
             def variant(components: Sequence[Component]) -> Variant:
@@ -163,19 +166,21 @@ def rank(
             plan = plan_variants(
                 inner, targets, seen, operation, dial, variant, skip=on_error == "skip"
             )
+            check_plan(engine, plan.names)
             sweep = Sweep(
                 runner=runner,
                 names=plan.names,
                 variants=plan.variants,
                 metrics=metrics,
                 clock=clock,
-                device=device,
+                place=place,
                 skip_errors=on_error == "skip",
                 together=Together(
                     runner,
                     plan.variants,
                     engine.backend,
                     batches.batches,
+                    engine.plan,
                     memory_budget=engine.memory_budget,
                     alike=peers.world > 1,
                 ),
@@ -183,7 +188,11 @@ def rank(
             if peers.world > 1:
                 settings = (
                     *(mode_name(operation), dial, seed, on_error, repr(evidence)),
-                    *(engine.backend, str(engine.amp), [m.name for m in metrics]),
+                    *(
+                        engine.backend,
+                        described(engine),
+                        [m.name for m in metrics],
+                    ),
                 )
                 peers.agree(_facts(inner, first, batches, plan.names, settings))
             if averages:
@@ -194,6 +203,7 @@ def rank(
                 stream = iter(batches)
             if isinstance(operation, Resample):
                 stream = _no_single(stream)
+            stream = as_planned(engine, stream)
             total = batches.batches and batches.batches * (1 + len(plan.variants))
             title = f"Ranking {len(plan.variants)} components"
             with progress_bar(title, total, progress) as advance:
@@ -220,12 +230,14 @@ def rank(
             swept,
             directions,
             together=sweep.together.plan(),
-            device=str(device),
+            device=str(place.device),
             seconds=time.time() - started,
             world_size=peers.world,
         )
         # Its device and seconds are those of the first process.
         origin = peers.exchange(origin)[0]
+        if engine.explain and not peers.rank:
+            print(render(plan_table(origin["plan"])))
         return Ranking(rows, origin)
 
 

@@ -16,6 +16,7 @@ from surgery.report._json import load_json as load_json
 from surgery.report._json import plain_json as plain_json
 from surgery.report._json import save_json as save_json
 from surgery.report._markdown import markdown as markdown
+from surgery.report._plan import plan_table as plan_table
 from surgery.report._progress import Advance as Advance
 from surgery.report._progress import progress as progress
 from surgery.report._table import Column as Column

@@ -12,7 +12,7 @@ import surgery
 from surgery import Engine
 from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
-from surgery_backends.fused import FusedEvaluator
+from surgery_backends.fused._bench import Bench
 
 Pair = tuple[Tensor, Tensor]
 
@@ -159,7 +159,7 @@ def test_a_batch_that_fails_in_the_program_runs_variant_by_variant(
     def fail(*args: Any) -> None:
         raise RuntimeError("no kernel")
 
-    monkeypatch.setattr(FusedEvaluator, "_run", fail)
+    monkeypatch.setattr(Bench, "run", fail)
     fused = ranked(model, batches(pairs, 50), "fused")
     plain = ranked(model, batches(pairs, 50), "auto")
     assert rows(fused) == rows(plain)

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from surgery.anatomy import close
 from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
-from surgery_backends._budget import default_budget
+from surgery_backends._budget import default_budget, is_out_of_memory
 from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
+from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
+from surgery_backends.fused._bench import Bench, Chunks
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
-from surgery_backends.fused._memory import peak_bytes
-from surgery_backends.fused._program import (
-    FusedProgram,
-    Plan,
-    fuse,
-    leaves_of,
-)
+from surgery_backends.fused._outputs import Outputs
+from surgery_backends.fused._planner import TOLERANCE, Choice, Planner
+from surgery_backends.fused._program import FusedProgram, Plan, leaves_of
 
-TOLERANCE = 1e-5
-"""How far stacked variants may be from their own forwards, of the largest value."""
 _GRAPHS = 3
 """For so many shapes of inputs a graph is made; shapes beyond them run plainly."""
 
 
 @final
 class FusedEvaluator(AbstractEvaluator):
-    """Evaluates by fused programs, one per shape of the inputs.
+    """Evaluates by fused programs, one or a few per shape of the inputs.
 
     Args:
         model: The model without wrappers.
@@ -42,7 +35,8 @@ class FusedEvaluator(AbstractEvaluator):
         memory_budget: Bytes that values in flight may take; by default a quarter of
             what is free where the model is.
         alike: Whether several processes must compute the same bits: variants then run
-            one after the other.
+            one after the other, unless `plan` says how.
+        plan: What `plan()` gave before: choices are as they were then.
     """
 
     name: ClassVar[str] = "fused"
@@ -54,15 +48,17 @@ class FusedEvaluator(AbstractEvaluator):
         *,
         memory_budget: int | None = None,
         alike: bool = False,
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
         self._trials = trials
-        self._budget = memory_budget or default_budget(model)
-        self._stack = 1 if alike else None
-        self._chosen: dict[tuple[Any, int], int] = {}
-        self._plans: dict[Any, Plan] = {}
-        self._programs: dict[Any, FusedProgram] = {}
+        self._bench = Bench(model, trials)
+        budget = default_budget(model) if memory_budget is None else memory_budget
+        self._planner = Planner(
+            self._bench, budget, 1 if alike else None, choices_of(plan or {})
+        )
         self._left_out: set[int] = set()
+        self._notes: list[str] = []
         self._bitwise = True
 
     def evaluate(
@@ -72,95 +68,74 @@ class FusedEvaluator(AbstractEvaluator):
         wanted: Collection[int],
         forward: Callable[..., Any],
     ) -> Evaluated:
-        kind = _kind(args, kwargs)
-        if kind not in self._plans:
-            self._plans[kind] = self._planned(args, kwargs, forward)
-        plan = self._plans[kind]
-        batch = _Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
-        while True:
-            members = tuple(
-                v for v in wanted if v not in self._left_out and plan.acts(v)
-            )
-            try:
-                return self._run(batch, members)
-            except ActFailed as failed:  # this one runs by itself, and is told of
-                self._left_out.add(failed.variant)
-            except torch.OutOfMemoryError:
-                stack = self._chosen.get(batch.shape, 1)
-                if stack <= 1:
-                    raise BackendError(
-                        "memory does not suffice for one variant"
-                    ) from None
-                self._chosen[batch.shape] = stack // 2
+        batch, members = self._prepared(args, kwargs, wanted, forward)
+        todo = self._planner.passes(batch, members)
+        expected = [v for chunks in todo for chunk in chunks for v in chunk]
+        begun = False
 
-    def plan(self) -> dict[str, Any]:
-        """How many variants were computed together, by samples in a batch."""
-        stacks: dict[str, int] = {}
-        for (_, size), stack in self._chosen.items():
-            stacks[str(size)] = min(stack, stacks.get(str(size), stack))
-        return {"stack": stacks}
+        def proceed() -> Mapping[int | None, Any] | None:
+            nonlocal todo, begun
+            while todo:
+                try:
+                    program = self._bench.program(batch, todo[0], baseline=not begun)
+                    found = self._bench.run(program, batch)
+                except ActFailed as failed:  # this one runs by itself, and is told of
+                    self._leave_out(failed.variant, expected)
+                    todo = [_without(chunks, failed.variant) for chunks in todo]
+                except Exception as error:
+                    if not is_out_of_memory(error) and not begun:
+                        raise
+                    todo = self._smaller(batch, todo, expected, error, begun=begun)
+                else:
+                    todo, begun = todo[1:], True
+                    return found
+            return None
 
-    def _run(self, batch: _Batch, members: tuple[int, ...]) -> Evaluated:
-        if batch.shape not in self._chosen:
-            self._chosen[batch.shape] = self._choose(batch, members)
-        stack = self._chosen[batch.shape]
-        name = batch.shape, members, stack
-        if name not in self._programs:
-            self._programs[name] = self._program(batch, members, stack)
-        outputs = self._outputs(self._programs[name], batch)
+        outputs = Outputs(expected, proceed)
+        stack = self._planner.choice(batch, members).stack
         return Evaluated(outputs, exact=self._bitwise and stack == 1)
 
-    def _choose(self, batch: _Batch, members: tuple[int, ...]) -> int:
-        """How many variants to compute together: the fastest that fits the budget."""
-        if self._stack is not None:
-            return self._stack
-        kind, size = batch.shape
-        larger = [n for other, n in self._chosen if other == kind and n >= size]
-        if larger:  # a last batch, say
-            return self._chosen[kind, min(larger)]
-        best, fastest = 1, float("inf")
-        candidates = [1]
-        while candidates[-1] < len(members) and self._plans[kind].marked.any_batch:
-            candidates.append(min(candidates[-1] * 4, len(members)))
-        expected: dict[int | None, Any] = {}
-        for stack in candidates:
-            program = self._program(batch, members, stack)
-            if stack > 1 and peak_bytes(program.tape, batch.leaves) > self._budget:
-                break
-            took = float("inf")
-            outputs: dict[int | None, Any] = {}
-            for _ in range(2):
-                start = time.perf_counter()
-                outputs = self._outputs(program, batch)
-                _wait(batch.leaves)
-                took = min(took, time.perf_counter() - start)
-            expected = expected or outputs
-            if not all(close(expected[v], outputs[v], TOLERANCE) for v in expected):
-                break  # samples see each other, or variants do
-            if took < fastest:
-                best, fastest = stack, took
-        return best
+    def programs(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> list[FusedProgram]:
+        """What would evaluate such a batch, pass by pass; the first has the baseline.
 
-    def _program(
-        self, batch: _Batch, members: Sequence[int], stack: int
-    ) -> FusedProgram:
-        plan = self._plans[batch.shape[0]]
-        order = sorted(members, key=plan.starts.__getitem__)
-        chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
-        return fuse(self._model, plan, chunks, batch.leaves)
+        Raises:
+            BackendError: It cannot be done exactly; says why.
+        """
+        batch, members = self._prepared(args, kwargs, wanted, forward)
+        return [
+            self._bench.program(batch, chunks, baseline=not place)
+            for place, chunks in enumerate(self._planner.passes(batch, members))
+        ]
 
-    def _outputs(self, program: FusedProgram, batch: _Batch) -> dict[int | None, Any]:
-        found: dict[int | None, Any] = {}
-        args, kwargs = tuple(batch.args), dict(batch.kwargs)
-        clocks = {edit.clock for trial in self._trials for edit in trial.edits}
-        for clock in clocks:
-            clock.start(self._model, args, kwargs)
-        try:
-            program.run(batch.leaves, found.__setitem__)
-        finally:
-            for clock in clocks:
-                clock.end(self._model, args, None)
-        return found
+    def plan(self) -> dict[str, Any]:
+        """What was chosen, each by the number of samples in a batch."""
+        found: dict[str, Any] = {}
+        for (_, size), choice in self._planner.chosen.items():
+            for name, value in vars(choice).items():
+                found.setdefault(name, {})[str(size)] = value
+        return {**found, "notes": self._notes} if self._notes else found
+
+    def _prepared(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> tuple[Batch, list[int]]:
+        """The batch, with a graph for its kind, and the variants that it can do."""
+        kind, plans = kind_of(args, kwargs), self._bench.plans
+        if kind not in plans:
+            plans[kind] = self._planned(args, kwargs, forward)
+        plan = plans[kind]
+        batch = Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
+        members = [v for v in wanted if v not in self._left_out and plan.acts(v)]
+        return batch, members
 
     def _planned(
         self,
@@ -169,25 +144,26 @@ class FusedEvaluator(AbstractEvaluator):
         forward: Callable[..., Any],
     ) -> Plan:
         """The graph for such inputs, compared with the model."""
-        if len(self._plans) == _GRAPHS:
+        bench = Bench(self._model, self._trials)
+        if len(self._bench.plans) == _GRAPHS:
             raise BackendError(f"inputs of more than {_GRAPHS} shapes")
         marked = self._marked(args, kwargs)
-        plan = Plan(self._model, marked, self._trials)
-        batch = _Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
-        ours = self._outputs(fuse(self._model, plan, [], batch.leaves), batch)[None]
+        plan = bench.plans[None] = Plan(self._model, marked, self._trials)
+        batch = Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
+        ours = bench.run(bench.program(batch, []), batch)[None]
         theirs = forward(*args, **kwargs)
         if not close(theirs, ours, TOLERANCE):
             raise BackendError("its graph gives other values than the model")
         self._bitwise = self._bitwise and close(theirs, ours, 0)
         able = [v for v in range(len(self._trials)) if plan.acts(v)]
         for variant in {able[0], able[len(able) // 2], able[-1]} if able else ():
-            self._check(variant, plan, batch, forward)
+            self._check(variant, bench, batch, forward)
         return plan
 
     def _marked(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> MarkedGraph:
         """The graph, for any number of samples: the exporter takes 1 as fixed."""
-        if _size(tree_leaves((args, kwargs))) == 1:
-            two: Any = tree_map(_doubled, (tuple(args), dict(kwargs)))
+        if length_of(tree_leaves((args, kwargs))) == 1:
+            two: Any = tree_map(doubled, (tuple(args), dict(kwargs)))
             try:
                 return marked_graph(self._model, two[0], two[1], self._trials)
             except BackendError:  # it is not samples that were doubled
@@ -195,14 +171,13 @@ class FusedEvaluator(AbstractEvaluator):
         return marked_graph(self._model, args, kwargs, self._trials)
 
     def _check(
-        self, variant: int, plan: Plan, batch: _Batch, forward: Callable[..., Any]
+        self, variant: int, bench: Bench, batch: Batch, forward: Callable[..., Any]
     ) -> None:
         """Compare a variant with a forward of its own."""
-        program = fuse(self._model, plan, [[variant]], batch.leaves)
         try:
-            ours = self._outputs(program, batch)[variant]
+            ours = bench.run(bench.program(batch, [[variant]]), batch)[variant]
         except ActFailed:
-            self._left_out.add(variant)
+            self._leave_out(variant, [])
             return
         undo = self._trials[variant].apply()
         try:
@@ -213,44 +188,46 @@ class FusedEvaluator(AbstractEvaluator):
             names = ", ".join(str(c) for c in self._trials[variant].components[:3])
             raise BackendError(f"its graph gives other values without {names}")
 
+    def _leave_out(self, variant: int, expected: list[int]) -> None:
+        self._left_out.add(variant)
+        if variant in expected:
+            expected.remove(variant)
 
-@dataclass(frozen=True)
-class _Batch:
-    """Inputs of the model, their leaves, and what kind of inputs they are."""
-
-    kind: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    leaves: Sequence[Any]
-
-    @property
-    def shape(self) -> tuple[Any, int]:
-        """The kind, and the number of samples."""
-        return self.kind, _size(self.leaves)
-
-
-def _kind(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What a graph depends on of its inputs: everything but values and samples."""
-    leaves, spec = tree_flatten((tuple(args), dict(kwargs)))
-    kinds = [
-        (x.dtype, tuple(x.shape[1:]), x.device) if isinstance(x, Tensor) else repr(x)
-        for x in leaves
-    ]
-    return str(spec), tuple(kinds)
-
-
-def _doubled(leaf: Any) -> Any:
-    """A sample as two."""
-    if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == 1:
-        return torch.cat([leaf, leaf])
-    return leaf
+    def _smaller(
+        self,
+        batch: Batch,
+        todo: list[Chunks],
+        expected: list[int],
+        error: Exception,
+        *,
+        begun: bool,
+    ) -> list[Chunks]:
+        """What is left to do after an error: with less at a time, or nothing."""
+        left = [v for chunks in todo for chunk in chunks for v in chunk]
+        note = f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            if self._planner.shrink(batch, len(left)):
+                self._bench.forget(batch)
+                return self._planner.passes(batch, left)
+            note = f"memory did not suffice for one variant on a batch of {batch.size}"
+            if not begun:
+                raise BackendError(note) from None
+        if note not in self._notes:
+            self._notes.append(note)
+        for variant in left:  # each runs by itself, as it can
+            expected.remove(variant)
+        return []
 
 
-def _size(leaves: Sequence[Any]) -> int:
-    return next((len(x) for x in leaves if isinstance(x, Tensor) and x.ndim), 0)
+def choices_of(plan: Mapping[str, Any]) -> dict[int, Choice]:
+    """The choices that a plan holds, by number of samples."""
+    fields = [name for name in Choice.__dataclass_fields__ if name in plan]
+    return {
+        int(size): Choice(**{name: plan[name][size] for name in fields})
+        for size in plan.get("stack", {})
+    }
 
 
-def _wait(leaves: Sequence[Any]) -> None:
-    for leaf in leaves:
-        if isinstance(leaf, Tensor) and leaf.is_cuda:
-            torch.cuda.synchronize(leaf.device)
+def _without(chunks: Chunks, variant: int) -> Chunks:
+    kept = [[v for v in chunk if v != variant] for chunk in chunks]
+    return [chunk for chunk in kept if chunk]

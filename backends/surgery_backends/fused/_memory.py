@@ -7,11 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
+from surgery_backends.fused._program import Receiver
 from surgery_backends.fused._tape import Tape, slots_in
 
 
 def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:
-    """The most bytes that the values of a tape take at once, its inputs among them."""
+    """The most bytes that the values of a tape take at once.
+
+    Its inputs are among them, and so are outputs, which others keep.
+    """
     owner: dict[int, int] = {}
     alive: dict[int, int] = {}
     for index, leaf in zip(tape.inputs, leaves, strict=True):
@@ -30,7 +34,7 @@ def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:
             now += step.size
         users[root] = users.get(root, 0) + 1
         peak = max(peak, now)
-        for index in step.frees:
+        for index in () if isinstance(step.function, Receiver) else step.frees:
             held = owner.get(index)
             if held is None or held in tape.inputs:  # the caller keeps its inputs
                 continue

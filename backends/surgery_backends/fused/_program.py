@@ -32,11 +32,13 @@ class FusedProgram:
             output, and of every variant's, to `receiver` as soon as they are there.
         receiver: Where they go.
         marked: The graph that it was made from.
+        calls: For how many of baseline and variants each node is computed.
     """
 
     tape: Tape
     receiver: Receiver
     marked: MarkedGraph
+    calls: Mapping[fx.Node, int]
 
     def run(
         self, leaves: Sequence[Any], receive: Callable[[int | None, Any], None]
@@ -96,6 +98,8 @@ def fuse(
     plan: Plan,
     chunks: Sequence[Sequence[int]],
     leaves: Sequence[Any],
+    *,
+    baseline: bool = True,
 ) -> FusedProgram:
     """Write the program for batches of the size at hand.
 
@@ -104,13 +108,16 @@ def fuse(
         plan: Its graph, and where variants differ.
         chunks: Which of them are computed together.
         leaves: Inputs of one batch.
+        baseline: Whether it gives the baseline's output too.
     """
     sizes = Sizes(plan.marked, leaves)
     writer = Writer(plan.marked, sizes, plan.differs, plan.edits)
     emitter = _Emitter(model, plan, writer)
     for chunk in chunks:
         emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
-    return FusedProgram(emitter.finish(), emitter.receiver, plan.marked)
+    if baseline:
+        emitter.baseline()
+    return FusedProgram(emitter.finish(), emitter.receiver, plan.marked, writer.calls)
 
 
 class Plan:
@@ -214,10 +221,13 @@ class _Emitter:
             lookup = writer.lookup(variant, spreads)
             self._give(variant, lookup)
 
-    def finish(self) -> Tape:
+    def baseline(self) -> None:
         """Write the rest of the baseline, and its output."""
         self._baseline_to(len(self._nodes))
         self._give(None, self._writer.base.__getitem__)
+
+    def finish(self) -> Tape:
+        """Everything is written."""
         tape = self._writer.tape
         reuse_memory(tape, self._writer.reusable)
         tape.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import getitem
 from typing import Any
@@ -40,6 +41,7 @@ class Writer:
         self.tape = Tape()
         self.reusable: dict[int, tuple[int, ...]] = {}
         self.base: dict[fx.Node, Any] = {}
+        self.calls: Counter[fx.Node] = Counter()
         self._marked = marked
         self._sizes = sizes
         self._differs = differs
@@ -241,6 +243,7 @@ class Writer:
                 return self._sizes.number(value_of(operand), times)
             return lookup(operand)
 
+        self.calls[node] += times
         args = _mapped(node.args, argument)
         kwargs = {key: _mapped(x, argument) for key, x in node.kwargs.items()}
         target: Any = node.target

@@ -40,6 +40,7 @@ class ReplayEvaluator(AbstractEvaluator):
         memory_budget: Bytes of outputs remembered at a time; by default a quarter of
             what is free where the model is.
         alike: Whether several processes must compute the same bits, as they do.
+        plan: What `plan()` gave before: there is nothing to choose.
     """
 
     name: ClassVar[str] = "replay"
@@ -51,6 +52,7 @@ class ReplayEvaluator(AbstractEvaluator):
         *,
         memory_budget: int | None = None,
         alike: bool = False,
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
         self._trials = trials

@@ -1,0 +1,106 @@
+"""The bench: programs of one model, written once for each batch size and run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
+
+from torch import fx, nn
+
+from surgery_backends._trial import Trial
+from surgery_backends.fused._batch import Batch
+from surgery_backends.fused._flops import flops_by_node
+from surgery_backends.fused._program import FusedProgram, Plan, fuse
+from surgery_backends.fused._sizes import Sizes
+
+Chunks = Sequence[Sequence[int]]
+
+
+@final
+class Bench:
+    """Writes programs for batches of a model, keeps them, and runs them.
+
+    Args:
+        model: The model without wrappers.
+        trials: What is evaluated beside the baseline.
+    """
+
+    def __init__(self, model: nn.Module, trials: Sequence[Trial]) -> None:
+        self.model = model
+        self.trials = trials
+        self.plans: dict[Any, Plan] = {}
+        self._programs: dict[Any, FusedProgram] = {}
+        self._flops: dict[Any, Mapping[fx.Node, int]] = {}
+
+    def plan(self, batch: Batch) -> Plan:
+        """Where variants differ in the graph for such batches."""
+        return self.plans[batch.kind]
+
+    def order(self, batch: Batch, members: Iterable[int]) -> list[int]:
+        """Variants in the order in which they begin to differ."""
+        return sorted(members, key=self.plan(batch).starts.__getitem__)
+
+    def program(
+        self, batch: Batch, chunks: Chunks, *, baseline: bool = True
+    ) -> FusedProgram:
+        """The program for batches of this size that computes these chunks."""
+        name = batch.shape, tuple(map(tuple, chunks)), baseline
+        if name not in self._programs:
+            self._programs[name] = fuse(
+                self.model, self.plan(batch), chunks, batch.leaves, baseline=baseline
+            )
+        return self._programs[name]
+
+    def forget(self, batch: Batch) -> None:
+        """Let go of what was written to find out which programs are best."""
+        for name in [n for n in self._programs if n[0] == batch.shape]:
+            del self._programs[name]
+
+    def run(self, program: FusedProgram, batch: Batch) -> dict[int | None, Any]:
+        """Outputs of the variants of a program, and of the baseline under `None`."""
+        found: dict[int | None, Any] = {}
+        args, kwargs = tuple(batch.args), dict(batch.kwargs)
+        clocks = {edit.clock for trial in self.trials for edit in trial.edits}
+        for clock in clocks:
+            clock.start(self.model, args, kwargs)
+        try:
+            program.run(batch.leaves, found.__setitem__)
+        finally:
+            for clock in clocks:
+                clock.end(self.model, args, None)
+        return found
+
+    def seconds(self, program: FusedProgram, batch: Batch) -> float:
+        """How long a program takes on a batch: the better of two times."""
+        took: list[float] = []
+        for _ in range(2):
+            start = time.perf_counter()
+            self.run(program, batch)
+            batch.wait()
+            took.append(time.perf_counter() - start)
+        return min(took)
+
+    def flops(self, batch: Batch, programs: Iterable[FusedProgram]) -> int:
+        """Floating-point operations of programs on a batch."""
+        cost = self._cost(batch)
+        return sum(
+            cost.get(node, 0) * times
+            for program in programs
+            for node, times in program.calls.items()
+        )
+
+    def least_flops(self, batch: Batch, members: Iterable[int]) -> int:
+        """Those of the baseline, and of each variant where it differs."""
+        plan, bits = self.plan(batch), sum(1 << v for v in members)
+        return sum(
+            flops * (1 + (plan.differs[node] & bits).bit_count())
+            for node, flops in self._cost(batch).items()
+        )
+
+    def _cost(self, batch: Batch) -> Mapping[fx.Node, int]:
+        if batch.shape not in self._flops:
+            marked = self.plan(batch).marked
+            sizes = Sizes(marked, batch.leaves)
+            self._flops[batch.shape] = flops_by_node(marked, sizes)
+        return self._flops[batch.shape]
