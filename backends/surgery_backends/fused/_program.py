@@ -150,7 +150,9 @@ class Plan:
             values = {node: new[x] for node, x in tensors.items() if x in new}
             self.edits.append(found)
             self.values.append(values)
-            for node in (*values, *(places[place] for place in found)):
+            # What nothing uses is not in the graph.
+            marked_nodes = [places[place] for place in found if place in places]
+            for node in (*values, *marked_nodes):
                 seeds[node] = seeds.get(node, 0) | 1 << number
         self.differs = divergence(marked, seeds)
         self.starts = [0] * len(trials)
