@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.agree import compare
 from benchmarks.sweep import folder
-from benchmarks.sweep.agree import compare
 from benchmarks.sweep.config import Case
 from benchmarks.sweep.minimum import flops_of, least_flops
 from benchmarks.sweep.models import make_inputs, make_model
