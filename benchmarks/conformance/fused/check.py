@@ -89,8 +89,14 @@ class _Subject:
                 return Fused(how, len(wanted), refused=str(error))
         baseline = _leaves(given.outputs[None])
         exact = _same(self._baseline, baseline)
-        made = Fused(how, len(wanted), exact=exact, stack=_stack(evaluator.plan()))
-        return self._compared(made, given.outputs, strict=alike and exact)
+        made = Fused(
+            how,
+            len(wanted),
+            exact=exact,
+            claimed=given.exact,
+            stack=_stack(evaluator.plan()),
+        )
+        return self._compared(made, given.outputs, strict=given.exact)
 
     def _compared(
         self, made: Fused, outputs: Mapping[Any, Any], *, strict: bool

@@ -102,6 +102,7 @@ class Fused:
         trials: How many there were.
         refused: Why the program cannot be had, in words; empty if it can.
         exact: Whether the program's baseline is the model's output, bit for bit.
+        claimed: Whether the evaluator says that every output is exact to the bit.
         stack: How many were computed together.
         bitwise: How many gave, bit for bit, what a forward of their own gives.
         left_out: How many were left to run by themselves.
@@ -114,6 +115,7 @@ class Fused:
     trials: int
     refused: str = ""
     exact: bool = False
+    claimed: bool = False
     stack: int = 1
     bitwise: int = 0
     left_out: int = 0
