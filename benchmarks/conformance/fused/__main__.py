@@ -90,7 +90,6 @@ def _write(
     reports = [every[name] for name in order if name in every]
     command = "python -m benchmarks.conformance.fused"
     command += " --sample" if options.sample else ""
-    command += "" if options.minutes is None else f" --minutes {options.minutes:g}"
     text = written(reports, command, len(order) - len(reports))
     write_section(TITLE, text, HERE / "RESULTS.md")
     print("wrote its section of benchmarks/conformance/RESULTS.md")

@@ -101,7 +101,7 @@ def _models(reports: Sequence[Report]) -> str:
                 report.input,
                 alone.trials,
                 "yes" if alone.exact else "no",
-                "yes" if alone.claimed else "no",
+                {None: "", True: "yes", False: "no"}[alone.claimed],
                 alone.bitwise,
                 stacked.stack,
                 stacked.bitwise,

@@ -102,7 +102,8 @@ class Fused:
         trials: How many there were.
         refused: Why the program cannot be had, in words; empty if it can.
         exact: Whether the program's baseline is the model's output, bit for bit.
-        claimed: Whether the evaluator says that every output is exact to the bit.
+        claimed: Whether the evaluator says that every output is exact to the bit, if
+            that was asked.
         stack: How many were computed together.
         bitwise: How many gave, bit for bit, what a forward of their own gives.
         left_out: How many were left to run by themselves.
@@ -115,7 +116,7 @@ class Fused:
     trials: int
     refused: str = ""
     exact: bool = False
-    claimed: bool = False
+    claimed: bool | None = None
     stack: int = 1
     bitwise: int = 0
     left_out: int = 0
