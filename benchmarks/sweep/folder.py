@@ -73,7 +73,7 @@ class Clocked(DataLoader[Any]):
 
     passes: ClassVar[list[list[float]]] = []
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         moments: list[float] = []
         self.passes.append(moments)
         moments.append(time.perf_counter())

@@ -38,7 +38,7 @@ class Held(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._users: dict[int, int] = {}
         self._held: Any = WeakTensorKeyDictionary()
@@ -78,7 +78,7 @@ class Held(TorchDispatchMode):
 
 
 def _storage(x: Tensor) -> int:
-    return x.untyped_storage()._cdata
+    return int(x.untyped_storage()._cdata)
 
 
 @dataclass(frozen=True)

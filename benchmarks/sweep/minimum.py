@@ -35,7 +35,7 @@ class Tally(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
         self.least = 0
         self._parts: Any = WeakTensorKeyDictionary()
@@ -79,7 +79,7 @@ def flops_of(run: Callable[[], object]) -> int:
     """FLOPs of a call."""
     with Tally() as tally:
         run()
-    return tally.total
+    return int(tally.total)
 
 
 @torch.no_grad()
@@ -97,7 +97,7 @@ def least_flops(model: nn.Module, x: Tensor, parts: Sequence[Part]) -> int:
             stack.callback(_marking(model, part, _Marker(tally, place)))
         stack.enter_context(tally)
         model(x)
-    return tally.least
+    return int(tally.least)
 
 
 def _marking(model: nn.Module, part: Part, marker: _Marker) -> Callable[[], None]:

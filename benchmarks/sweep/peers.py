@@ -72,7 +72,7 @@ class Captum(_Peer):
         return self._seen[-len(parts) :]
 
     def _forward(self, x: Tensor) -> Tensor:
-        logits = self.job.model(x)
+        logits: Tensor = self.job.model(x)
         self._seen.append(logits)
         return logits[:, 0]
 
