@@ -5,8 +5,10 @@ PYTHON  ?= python3
 WORKERS ?= 2
 BIN     := .venv/bin
 MIN     := .venv-min/bin
+PEERS   := .venv-peers/bin
 READY   := .venv/.ready
 MIN_READY := .venv-min/.ready
+PEERS_READY := .venv-peers/.ready
 
 # What `test-min` runs: everything that touches torch, timm or numpy closely.
 SAMPLE := tests/targets tests/ops tests/ablation tests/data tests/stats tests/demos \
@@ -19,7 +21,8 @@ PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
 # Another active environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME CONDA_PREFIX
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-heavy test-min lint types bench conformance docs clean
+.PHONY: help demo test test-heavy test-min lint types bench bench-peers conformance docs \
+  clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,18 +49,22 @@ types: $(READY)  ## mypy and pyright, both strict
 	$(BIN)/pyright
 
 bench: $(READY)  ## how long a sweep takes, and what a cut costs
-	$(ONE_THREAD) $(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.sweep
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.sweep --memory
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.cuts
-	$(BIN)/python -m benchmarks.fused
+
+bench-peers: $(PEERS_READY)  ## the same sweeps by captum, nnsight and pyvene
+	$(PEERS)/python -m benchmarks.sweep --peers
 
 conformance: $(READY)  ## every part of whole model zoos; RESULTS.md says what came out
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.conformance
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.conformance.fused
 
 docs: $(READY)  ## the documentation, into site/
 	$(BIN)/mkdocs build --strict --config-file surgery/docs/mkdocs.yml
 
 clean:  ## remove what the other targets made, environments included
-	rm -rf .venv .venv-min .cache site dist runs .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-min .venv-peers .cache site dist runs .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml surgery/_version.py
 	@$(call new_venv,.venv)
@@ -71,6 +78,12 @@ $(MIN_READY): pyproject.toml surgery/_version.py
 	$(MIN)/python -m pip install --quiet "uv>=0.7"
 	$(MIN)/uv pip install --python $(MIN)/python --resolution lowest-direct \
 	  --only-binary :all: --no-binary torch-surgery --editable '.[hf]' --group test
+	@touch $@
+
+$(PEERS_READY): pyproject.toml surgery/_version.py
+	@$(call new_venv,.venv-peers)
+	$(PEERS)/python -m pip install --quiet "uv>=0.7"
+	$(PEERS)/uv pip install --python $(PEERS)/python --editable '.[hf]' --group peers
 	@touch $@
 
 # A working environment in that folder, or a clear word on why there is none.

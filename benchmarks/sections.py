@@ -20,3 +20,13 @@ def write_section(title: str, text: str, page: Path = RESULTS) -> None:
         sections.append(new)
     parts = [head, *sections]
     page.write_text("\n\n".join(p.strip() for p in parts) + "\n", encoding="utf-8")
+
+
+def read_section(title: str, page: Path = RESULTS) -> str:
+    """What is in the section of that title; empty if there is none."""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    for section in re.split(r"^## ", old, flags=re.MULTILINE)[1:]:
+        head, _, text = section.partition("\n")
+        if head == title:
+            return text.strip()
+    return ""

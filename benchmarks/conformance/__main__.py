@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from benchmarks.conformance.fused.results import TITLE as FUSED
 from benchmarks.conformance.sources import CACHE, HERE, fingerprint
 from benchmarks.conformance.zoo.cases import cases
 from benchmarks.conformance.zoo.check import CAP, check
@@ -17,6 +18,7 @@ from benchmarks.conformance.zoo.farm import Farm, costs, kept
 from benchmarks.conformance.zoo.report import Report, read
 from benchmarks.conformance.zoo.results import written
 from benchmarks.conformance.zoo.specimen import Case
+from benchmarks.sections import read_section, write_section
 
 COSTS = HERE / "zoo" / "seconds.json"
 UNKNOWN = 60.0
@@ -54,7 +56,11 @@ def _write(reports: Sequence[Report], options: argparse.Namespace) -> None:
     )
     missing = [name for name in order if name not in {r.model for r in shown}]
     text = written(shown, options.jobs, fingerprint("zoo"), missing)
-    (HERE / "RESULTS.md").write_text(text, "utf-8")
+    page = HERE / "RESULTS.md"
+    fused = read_section(FUSED, page)
+    page.write_text(text, "utf-8")
+    if fused:
+        write_section(FUSED, fused, page)
     seconds = costs(folder, COSTS) | {r.model: round(r.took, 1) for r in shown}
     COSTS.write_text(json.dumps(seconds, indent=0) + "\n", encoding="utf-8")
     print("wrote benchmarks/conformance/RESULTS.md")

@@ -22,7 +22,7 @@ def fingerprint(part: str) -> str:
     """A digest of all code that the results of a part of conformance depend on.
 
     Args:
-        part: `"modes"` or `"zoo"`.
+        part: `"fused"`, `"modes"` or `"zoo"`.
     """
     digest = hashlib.blake2b(digest_size=8)
     for package in ZOOS:

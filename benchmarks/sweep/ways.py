@@ -1,68 +1,130 @@
-"""Three ways to the same numbers: the loop people write, the same tuned, and ours."""
+"""Ways: what every way of one batch owes, and the loops without `surgery`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torch.utils.hooks import RemovableHandle
 
-import surgery
-
-Loader = DataLoader[Any]
-BASELINE = ""
+from benchmarks.sweep.parts import Part
 
 
-def zeroed(module: nn.Module, args: object, output: Tensor) -> Tensor:
-    """The hook that such loops use."""
-    return torch.zeros_like(output)
+class Unavailable(Exception):
+    """A way that cannot do a case, or is not installed; says why."""
 
 
-def untouched(module: nn.Module, args: object, output: Tensor) -> None:
-    """For the baseline, which every way measures too."""
+@dataclass(frozen=True)
+class Job:
+    """What every way of a case is given.
+
+    Attributes:
+        model: In eval mode, on its device.
+        name: What `models.py` calls it.
+        x: One batch.
+        parts: What is taken out in turn.
+    """
+
+    model: nn.Module
+    name: str
+    x: Tensor
+    parts: Sequence[Part]
 
 
-def usual(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, float]:
-    """A hook and a pass over the loader per component, `.item()` per batch."""
-    found: dict[str, float] = {}
-    for name in (BASELINE, *names):
-        handle = _cut(model, name)
-        right = total = 0
+class AbstractWay(ABC):
+    """A way to the outputs of the untouched model and of the model without each part.
+
+    `prepare` is timed apart, as what is done once; `run` is what every batch costs.
+    """
+
+    name: ClassVar[str]
+    counted: ClassVar[bool] = True
+    """Whether its operations can be counted one by one."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def prepare(self) -> None:  # noqa: B027
+        """What is done once.
+
+        Raises:
+            Unavailable: It cannot do the case.
+        """
+
+    @abstractmethod
+    def run(self) -> list[Tensor]:
+        """Logits of one batch: the untouched model's, then without each part."""
+
+
+class Tuned(AbstractWay):
+    """What a user who minds speed writes: hooks, inference mode, nothing read back."""
+
+    name = "tuned"
+
+    def run(self) -> list[Tensor]:
+        job = self.job
+        with torch.inference_mode():
+            found = [_classified(job.model(job.x))]
+            for part in job.parts:
+                undo = part.cut(job.model)
+                found.append(_classified(job.model(job.x)))
+                undo()
+        return found
+
+
+class TunedCompiled(AbstractWay):
+    """The same compiled once: hooks that multiply by one number of a tensor."""
+
+    name = "tuned, compiled"
+    counted = False
+
+    def prepare(self) -> None:
+        import copy
+
+        job = self.job
+        if any(not part.path or part.features for part in job.parts):
+            raise Unavailable("its hooks stand at modules only")
+        model = copy.deepcopy(job.model)
+        self._keep = torch.ones(len(job.parts), device=job.x.device)
+        for place, part in enumerate(job.parts):
+            module = model.get_submodule(part.path)
+            module.register_forward_hook(_Scaled(self._keep, place))
+        self._model = torch.compile(model)
+        try:
+            self.run()
+        except Exception as error:
+            raise Unavailable(
+                f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            ) from error
+
+    def run(self) -> list[Tensor]:
+        job = self.job
         with torch.no_grad():
-            for images, labels in loader:
-                right += (model(images).argmax(1) == labels).sum().item()
-                total += len(labels)
-        handle.remove()
-        found[name] = right / total
-    return found
+            found = [_classified(self._model(job.x))]
+            for place in range(len(job.parts)):
+                self._keep[place] = 0
+                found.append(_classified(self._model(job.x)))
+                self._keep[place] = 1
+        return found
 
 
-def tuned(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, float]:
-    """The same with the data loaded once, in inference mode, one read at the end."""
-    batches = list(loader)
-    total = sum(len(labels) for _, labels in batches)
-    found: dict[str, float] = {}
-    with torch.inference_mode():
-        for name in (BASELINE, *names):
-            handle = _cut(model, name)
-            right = torch.zeros((), dtype=torch.long)
-            for images, labels in batches:
-                right += (model(images).argmax(1) == labels).sum()
-            handle.remove()
-            found[name] = right.item() / total
-    return found
+class _Scaled:
+    def __init__(self, keep: Tensor, place: int) -> None:
+        self._keep, self._place = keep, place
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return output * self._keep[self._place]
 
 
-def ours(model: nn.Module, loader: Loader, names: Sequence[str]) -> dict[str, float]:
-    """`surgery.rank`, with paired outcomes, intervals and tests on top."""
-    ranking = surgery.rank(model, loader, list(names), progress=False)
-    found = {row.component: row.value for row in ranking}
-    return {BASELINE: ranking.rows[0].baseline, **found}
+def _classified(logits: Tensor) -> Tensor:
+    """The logits, after the class that is all a loop wants of them."""
+    logits.argmax(-1)
+    return logits
 
 
-def _cut(model: nn.Module, name: str) -> RemovableHandle:
-    part = model.get_submodule(name)
-    return part.register_forward_hook(zeroed if name else untouched)
+def classified(found: Sequence[Tensor]) -> list[Tensor]:
+    """The same for many."""
+    return [_classified(logits) for logits in found]

@@ -91,3 +91,35 @@ class Excised:
     means: str = ""
     equal: str = ""
     cause: str = ""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What became of some trials in the fused program.
+
+    Attributes:
+        how: `"one after the other"` or `"stacked"`.
+        trials: How many there were.
+        refused: Why the program cannot be had, in words; empty if it can.
+        exact: Whether the program's baseline is the model's output, bit for bit.
+        claimed: Whether the evaluator says that every output is exact to the bit, if
+            that was asked.
+        stack: How many were computed together.
+        bitwise: How many gave, bit for bit, what a forward of their own gives.
+        left_out: How many were left to run by themselves.
+        worst: The largest difference of the others, of a sample's largest value.
+        faults: What was further off than promised, in words; some of them.
+        faulty: How many were.
+    """
+
+    how: str
+    trials: int
+    refused: str = ""
+    exact: bool = False
+    claimed: bool | None = None
+    stack: int = 1
+    bitwise: int = 0
+    left_out: int = 0
+    worst: float = 0.0
+    faults: tuple[str, ...] = ()
+    faulty: int = 0

@@ -8,7 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conformance.zoo.outcome import AtOnce, Excised, GraphView, Outcome
+from benchmarks.conformance.zoo.outcome import (
+    AtOnce,
+    Excised,
+    Fused,
+    GraphView,
+    Outcome,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Report:
         at_once: All branches, and all skips, cut at once.
         graphs: Names on its graphs.
         excised: Components that were excised for good.
+        fused: Trials in the fused program.
         seconds: How long each stage took.
     """
 
@@ -45,6 +52,7 @@ class Report:
     at_once: tuple[AtOnce, ...] = ()
     graphs: tuple[GraphView, ...] = ()
     excised: tuple[Excised, ...] = ()
+    fused: tuple[Fused, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -56,6 +64,7 @@ class Report:
             if o.verdict in ("failure", "not reached")
         ]
         found += [(f"all {a.kind}", a.fault) for a in self.at_once if a.fault]
+        found += [(f"fused, {f.how}", fault) for f in self.fused for fault in f.faults]
         if self.fault:
             found.append(("the model", self.fault))
         if self.expected_adds is not None and self.adds != self.expected_adds:
@@ -115,4 +124,8 @@ def read(file: Path) -> Report:
         at_once=tuple(AtOnce(**row) for row in fields["at_once"]),
         graphs=tuple(GraphView(**row) for row in fields["graphs"]),
         excised=tuple(Excised(**row) for row in fields["excised"]),
+        fused=tuple(
+            Fused(**{**row, "faults": tuple(row["faults"])})
+            for row in fields.get("fused", ())
+        ),
     )

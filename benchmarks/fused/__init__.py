@@ -1,1 +1,0 @@
-"""How fast one fused program is, against a tuned loop of hooks."""

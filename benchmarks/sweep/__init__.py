@@ -1,0 +1,1 @@
+"""How fast a sweep is: every way to the same numbers, in turn."""
