@@ -119,7 +119,7 @@ def grow(case: Case, budget: int | None) -> Grown:
 
 def planned_bytes(evaluator: AbstractEvaluator, x: Tensor) -> int | None:
     """What the evaluator says that its program holds at most, its inputs with it."""
-    told = evaluator.plan().get("bytes")
+    told = evaluator.plan().get("peak_bytes")
     if isinstance(told, dict):
         told = next(iter(told.values()), None)
     if told is not None:

@@ -17,6 +17,10 @@ TOLERANCE = 1e-5
 """How far stacked variants may be from their own forwards, of the largest value."""
 
 
+SHARE = 0.6
+"""Of a budget, for values; the rest is for what libraries take beside them."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How the variants of batches of one size are computed.
@@ -56,6 +60,7 @@ class Planner:
     ) -> None:
         self._bench = bench
         self._budget = budget
+        self._most = int(budget * SHARE)
         self._stack = stack
         self._given = given
         self.chosen: dict[tuple[Any, int], Choice] = {}
@@ -116,7 +121,7 @@ class Planner:
         for stack in _candidates(len(order)):
             first = (len(order) - stack) // 2
             program = bench.program(batch, [order[first : first + stack]])
-            if stack > 1 and peak_bytes(program.tape, batch.leaves) > self._budget:
+            if stack > 1 and peak_bytes(program.tape, batch.leaves) > self._most:
                 break
             # Per operation: variants differ in how much of the model they need.
             work = bench.flops(batch, [program]) - base_flops or stack
@@ -148,7 +153,7 @@ class Planner:
                 for place, chunks in enumerate(groups)
             ]
             peak = max(peak_bytes(p.tape, batch.leaves) for p in programs)
-            if peak <= self._budget or not order:
+            if peak <= self._most or not order:
                 flops = bench.flops(batch, programs)
                 least = bench.least_flops(batch, order)
                 return Choice(stack, len(groups), peak, flops, least)
@@ -160,9 +165,9 @@ class Planner:
             else:
                 break
         raise BackendError(
-            f"one variant on a batch of {batch.size} takes {peak} bytes, and "
-            f"memory_budget is {self._budget}; give Engine(memory_budget={peak}) or "
-            "smaller batches"
+            f"one variant on a batch of {batch.size} takes {peak} bytes, more than "
+            f"{SHARE:.0%} of memory_budget={self._budget} (libraries need the rest); "
+            f"give Engine(memory_budget={int(peak / SHARE) + 1}) or smaller batches"
         )
 
 

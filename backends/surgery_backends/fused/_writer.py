@@ -247,8 +247,8 @@ class Writer:
         args = _mapped(node.args, argument)
         kwargs = {key: _mapped(x, argument) for key, x in node.kwargs.items()}
         target: Any = node.target
-        if target is ATEN.view.default and times > 1:
-            target = ATEN.reshape.default  # a stack may be laid out otherwise
+        if target is ATEN.view.default:
+            target = ATEN.reshape.default  # variants may be laid out otherwise
         size = 0 if is_view(node.target) else self._sizes.nbytes(node) * times
         slot = self.tape.call(target, args, kwargs, size)
         if node not in self._places:
