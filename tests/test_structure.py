@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Study",
     "__version__",
     "ablate",
     "components",
@@ -33,7 +34,7 @@ DOOR = {
 
 # Each part imports only from those above it; parts on one line not from each other.
 ORDER = (
-    ("errors", "_random", "_version"),
+    ("errors", "_random", "_version", "_versions"),
     ("data", "report", "stats"),
     ("anatomy",),
     ("graphs", "targets"),
@@ -43,6 +44,7 @@ ORDER = (
     ("excision",),
     ("engine",),
     ("ranking",),
+    ("study",),
     ("testing",),
     ("demos",),
     ("cli", "docs"),
