@@ -73,9 +73,8 @@ def check_parts(
     parts: Sequence[Part],
     seed: int,
     world: World,
-    wrong: list[str],
 ) -> list[str]:
-    """Try every part as its trial will; mistakes go into `wrong`.
+    """Try every part as its trial will; mistakes go into `world.wrong`.
 
     Returns:
         What is to be warned of.
@@ -101,9 +100,9 @@ def check_parts(
                 case _:
                     pass
         except SurgeryError as error:
-            wrong += str(error).splitlines()
+            world.wrong += str(error).splitlines()
     layers = [part for part in parts if isinstance(part, LayerPart)]
-    if layers and not wrong:
+    if layers and not world.wrong:
         told += _shared(world.model(), layers)
     return told
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from surgery._random import preserved_rng
-from surgery.errors import StudyError, SurgeryError
+from surgery.errors import StudyError
 from surgery.study._checks import check_factories, check_parts, check_seeds
 from surgery.study.arms import (
     AbstractSpace,
@@ -61,7 +61,7 @@ def designed(
     spaces: Sequence[AbstractSpace[Any]],
     seeds: tuple[int, ...],
     ignored: tuple[str, ...],
-    version: str,
+    codes: Mapping[str, str],
     same_start: bool,
 ) -> Design:
     """Look everything up, in every context and tier, before anything is trained.
@@ -75,9 +75,8 @@ def designed(
     with preserved_rng():
         for tier, factories in recipe.tiers.items():
             check_factories(factories, recipe)
-            code = version or code_of(factories)
             for context, config in configs.items():
-                setting = Setting(config, context, tier, code)
+                setting = Setting(config, context, tier, codes[tier])
                 try:
                     parts = _parts(recipe, setting, spaces, seeds, same_start, notes)
                 except StudyError as error:
@@ -129,16 +128,12 @@ def _parts(
     )
     check_seeds(recipe, setting, seeds, same_start)
     found: list[Part] = []
-    wrong: list[str] = []
     for space in spaces:
-        try:
-            found += space.resolved(world)
-        except SurgeryError as error:
-            wrong += str(error).splitlines()
+        found += space.resolved(world)
     parts = distinctly_named(found)
-    told = check_parts(recipe, setting, parts, seeds[0], world, wrong)
-    if wrong:
-        raise StudyError("\n".join(wrong))
+    told = check_parts(recipe, setting, parts, seeds[0], world)
+    if world.wrong:
+        raise StudyError("\n".join(world.wrong))
     notes += world.notes
     for warning in told:
         warnings.warn(warning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Driver: brings requests, storage, executor and policies together until all is done."""
+"""Driver: brings storage, executor and policies together until all is done."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Driver:
             self._each(lambda tracker: tracker.close())
 
     def _ask(self) -> bool:
-        """Have policies name more while there is room; whether there is something new."""
+        """Have policies name more while there is room; whether there is more."""
         new = False
         for walk in self._walks:
             while not walk.ended and self._has_room():

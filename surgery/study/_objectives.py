@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from surgery.errors import StudyError
 from surgery.study.policies import Objective
@@ -51,4 +51,4 @@ def _direction(name: str, direction: DirectionLike) -> str:
     one = direction if isinstance(direction, str) else direction.get(name, "max")
     if one not in ("max", "min"):
         raise StudyError(f"direction of {name!r} must be 'max' or 'min', got {one!r}")
-    return cast(str, one)
+    return one

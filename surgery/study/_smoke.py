@@ -108,6 +108,7 @@ def smoked(
     if wrong:
         lines = "\n  ".join(wrong)
         raise StudyError(
-            f"{len(wrong)} of {len(requests)} arms failed in their first step:\n  {lines}"
+            f"{len(wrong)} of {len(requests)} arms failed in their first step:\n"
+            f"  {lines}"
         )
     return SmokeTest(tuple(tried))

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from surgery._random import preserved_rng
 from surgery.errors import StudyError
-from surgery.report import progress
 from surgery.stats import Evidence
-from surgery.study._design import Design, designed
-from surgery.study._driver import Driver
+from surgery.study._design import Design, code_of, designed
+from surgery.study._gathered import gathered
 from surgery.study._objectives import DirectionLike, MetricLike, objectives_of
 from surgery.study._plan import Plan, file_of, planned
-from surgery.study._provenance import provenance
+from surgery.study._seeds import Seeds, seeds_of
+from surgery.study._session import Session, executor_of, replayed, walks_of
 from surgery.study._smoke import SmokeTest, smoked
 from surgery.study._walk import Walk
-from surgery.study.arms import Arm, Factors, Features, Layers, Models
-from surgery.study.configs import plain
+from surgery.study.arms import Factors, Features, Layers, Models
 from surgery.study.execution import Factories, Recipe
-from surgery.study.executors import AbstractExecutor, InProcess, LocalProcesses
+from surgery.study.executors import AbstractExecutor
 from surgery.study.policies import AbstractPolicy, LeaveOneOut
-from surgery.study.results import ArmTrials, StudyResults, rows_of
+from surgery.study.results import StudyResults
 from surgery.study.storage import Storage, locked
-from surgery.study.tracking import AbstractTracker, make_tracker
-from surgery.study.trials import State, Trial
-
-Seeds = int | Iterable[int]
+from surgery.study.tracking import AbstractTracker
+from surgery.study.trials import Trial
 
 
 class Study:
-    """A retraining experiment: what is left out, over which seeds, and where it is kept.
+    """A retraining experiment: what is left out, over which seeds, kept where.
 
     Say what to leave out through `features`, `layers`, `factors` and `models`, look at
     `plan()`, then `run()`. A study that was interrupted, in whatever way, goes on where
@@ -120,7 +114,11 @@ class Study:
         self._configs: dict[str, Any] = {"": {} if config is None else config}
         self._inputs = inputs
         self._ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-        self._version = version
+        # Now: what functions keep outside themselves may change while they run.
+        self._codes = {
+            tier: version or code_of(factories)
+            for tier, factories in self._tiers.items()
+        }
         self._same_start = same_start
         self._trackers = tuple(trackers)
 
@@ -184,18 +182,14 @@ class Study:
                 is running it. What was done is not lost.
         """
         if executor is None:
-            executor = _executor(workers, devices)
+            executor = executor_of(workers, devices)
         design = self._design(seeds)
-        named = (
-            None if arms is None else [arms] if isinstance(arms, str) else list(arms)
-        )
+        named = [arms] if isinstance(arms, str) else arms
         with locked(self.folder), Storage(self.folder) as storage:
-            self._record(design, storage)
-            walks = self._walks(design, _by_id(storage))
-            if named is not None:
-                self._require_arms(named, walks)
-            self._reopen(storage, walks, named, again)
-            self._drive(design, storage, executor, named, retries, progress)
+            session = Session(design, storage, self.policy, self.objectives, named)
+            session.reopen(again)
+            session.record(self._configs)
+            session.drive(executor, self._trackers, retries, progress)
         return self.results(seeds=seeds)
 
     def results(self, *, seeds: Seeds | None = None) -> StudyResults:
@@ -203,27 +197,10 @@ class Study:
         design = self._design(seeds)
         trials = self._known()
         walks = self._walks(design, trials)
-        arms: list[ArmTrials] = []
-        runs: tuple[Any, ...] = ()
         with Storage(self.folder) as storage:
-            runs = storage.runs()
-            for walk in walks:
-                for arm in walk.arms:
-                    arms.append(_with_trials(arm, walk, trials, storage))
-        return StudyResults(
-            rows=rows_of(arms, self.objectives, self.evidence),
-            arms=tuple(arms),
-            provenance={
-                "study": self.name,
-                "objectives": [vars(objective) for objective in self.objectives],
-                "seeds": list(design.seeds),
-                "policy": self.policy.name,
-                "confidence": self.evidence.confidence,
-                "correction": self.evidence.correction,
-                "notes": [*design.notes, *_notes(arms)],
-                "runs": list(runs),
-            },
-        )
+            return gathered(
+                design, walks, trials, storage, self.objectives, self.evidence
+            )
 
     def contexts(self, **configs: Any) -> None:
         """Repeat all arms over several base configs, each under a name."""
@@ -247,164 +224,16 @@ class Study:
             (self.features, self.layers, self.factors, self.models),
             self.seeds if seeds is None else seeds_of(seeds),
             self._ignored,
-            self._version,
+            self._codes,
             self._same_start,
         )
 
     def _walks(self, design: Design, trials: Mapping[str, Trial]) -> list[Walk]:
         """A walk per setting, as far as what is known takes it."""
-        walks = self._fresh_walks(design)
-        for walk in walks:
-            walk.replay(trials)
-        return walks
-
-    def _fresh_walks(self, design: Design) -> list[Walk]:
-        return [
-            Walk(branch, self.policy, self.objectives, design.seeds, design.ignored)
-            for branch in design.branches
-        ]
+        return replayed(walks_of(design, self.policy, self.objectives), trials)
 
     def _known(self) -> dict[str, Trial]:
         if not (self.folder / "study.db").exists():
             return {}
         with Storage(self.folder) as storage:
-            return _by_id(storage)
-
-    def _record(self, design: Design, storage: Storage) -> None:
-        """What is known before the run: where it comes from, what is expected."""
-        configs = {name: plain(config) for name, config in self._configs.items()}
-        storage.record_run(
-            {**provenance(configs, self.folder), "seeds": list(design.seeds)}
-        )
-        for branch in design.branches:
-            for part in branch.parts:
-                storage.expect(part.name, part.hypothesis)
-
-    def _reopen(
-        self,
-        storage: Storage,
-        walks: Sequence[Walk],
-        named: Sequence[str] | None,
-        again: bool,
-    ) -> None:
-        """Trials that are to be run although they were started or done before."""
-        trials = storage.trials()
-        # We hold the lock: whoever was running these is gone.
-        storage.requeue(t.id for t in trials if t.state == State.RUNNING)
-        if again and named is None:
-            raise StudyError("again=True forgets results: name the arms in arms=[...]")
-        states = {trial.id: trial.state for trial in trials}
-        forgotten: list[str] = []
-        for walk in walks:
-            for arm in walk.arms:
-                if named is None or arm.name not in named:
-                    continue
-                for request in walk.requests(arm):
-                    state = states.get(request.id)
-                    if again or state in (State.FAILED, State.PRUNED):
-                        forgotten.append(request.id)
-        for id in forgotten:
-            shutil.rmtree(self.folder / "trials" / id, ignore_errors=True)
-        storage.discard(forgotten)
-
-    def _require_arms(self, named: Sequence[str], walks: Sequence[Walk]) -> None:
-        known = list(dict.fromkeys(arm.name for walk in walks for arm in walk.arms))
-        for name in named:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=3) or known[:12]
-                raise StudyError(
-                    f"there is no arm {name!r}; there is {', '.join(map(repr, near))}"
-                )
-
-    def _drive(
-        self,
-        design: Design,
-        storage: Storage,
-        executor: AbstractExecutor,
-        named: Sequence[str] | None,
-        retries: int,
-        show: bool,
-    ) -> None:
-        walks = self._fresh_walks(design)
-        counts = [walk.count() for walk in walks]
-        known = [count for count in counts if count is not None]
-        total = sum(known) if len(known) == len(counts) else None
-        if named is not None:
-            total = None
-        only = None if named is None else {Arm().name, *named}
-        with preserved_rng(), progress(f"study {self.name}", total, show) as advance:
-            Driver(
-                storage,
-                executor,
-                walks,
-                [make_tracker(tracker) for tracker in self._trackers],
-                retries=retries,
-                only=only,
-                advance=advance,
-            ).run(design.recipe)
-
-
-def seeds_of(seeds: Seeds) -> tuple[int, ...]:
-    """Seeds as users write them: numbers, or how many.
-
-    Raises:
-        StudyError: There is none, or one comes twice.
-    """
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        seeds = range(seeds)
-    try:
-        found = tuple(seeds)
-    except TypeError:
-        found = ()
-    numbers = all(isinstance(s, int) and not isinstance(s, bool) for s in found)
-    if not found or not numbers or len(set(found)) < len(found):
-        raise StudyError(
-            "seeds= takes different whole numbers, such as range(5), or how many, got "
-            f"{seeds!r}"
-        )
-    return found
-
-
-def _executor(workers: int, devices: Sequence[str] | None) -> AbstractExecutor:
-    if workers == 1 and not isinstance(workers, bool):
-        return InProcess(None if devices is None else devices[0])
-    return LocalProcesses(workers, devices=devices)
-
-
-def _by_id(storage: Storage) -> dict[str, Trial]:
-    return {trial.id: trial for trial in storage.trials()}
-
-
-def _with_trials(
-    arm: Arm, walk: Walk, trials: Mapping[str, Trial], storage: Storage
-) -> ArmTrials:
-    """An arm with its trials; those that nobody asked for yet are PENDING."""
-    setting = walk.branch.setting
-    found = [
-        trials.get(request.id)
-        or Trial(request.id, arm.name, setting.context, setting.tier, request.seed)
-        for request in walk.requests(arm)
-    ]
-    single = len(arm.parts) == 1
-    expected = storage.expected(arm.name) if single else None
-    return ArmTrials(
-        arm, setting.context, setting.tier, tuple(found), expected or arm.hypothesis
-    )
-
-
-def _notes(arms: Sequence[ArmTrials]) -> list[str]:
-    """What the trials showed that a reader must know."""
-    notes: list[str] = []
-    for one in arms:
-        complete = [t for t in one.trials if t.state == State.COMPLETE]
-        results = {tuple(sorted(t.metrics.items())) for t in complete}
-        if len(complete) > 1 and len(results) == 1 and not one.arm.parts:
-            notes.append(
-                "all seeds of the base gave the same metrics to the last bit: do the "
-                "data or train functions set a seed of their own?"
-            )
-        for trial in one.trials:
-            if trial.outcome is not None:
-                said = trial.outcome.facts.notes
-                notes += [f"{one.arm.name}: {note}" for note in said]
-    return list(dict.fromkeys(notes))
+            return {trial.id: trial for trial in storage.trials()}

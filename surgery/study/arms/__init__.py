@@ -2,7 +2,6 @@
 
 from surgery.study.arms._arm import BASE as BASE
 from surgery.study.arms._arm import Arm as Arm
-from surgery.study.arms._arm import Hypothesis as Hypothesis
 from surgery.study.arms._code import code_hash as code_hash
 from surgery.study.arms._factors import Factors as Factors
 from surgery.study.arms._factors import applies as applies
@@ -13,6 +12,7 @@ from surgery.study.arms._named import distinctly_named as distinctly_named
 from surgery.study.arms._part import CustomModel as CustomModel
 from surgery.study.arms._part import FactorPart as FactorPart
 from surgery.study.arms._part import FeaturePart as FeaturePart
+from surgery.study.arms._part import Hypothesis as Hypothesis
 from surgery.study.arms._part import LayerPart as LayerPart
 from surgery.study.arms._part import NeutralFeature as NeutralFeature
 from surgery.study.arms._part import Part as Part

@@ -95,7 +95,7 @@ def _value(
     elif isinstance(value, list | tuple | set | frozenset):
         yield f"{name}={_contents(value)}"
     elif isinstance(value, Mapping):
-        yield f"{name}={_contents(list(cast('Mapping[Any, Any]', value).items()))}"
+        yield f"{name}={_contents(list(value.items()))}"
     elif isinstance(value, ModuleType):
         if _is_users(value.__name__):
             for attribute in sorted(names & set(vars(value))):

@@ -110,17 +110,14 @@ class Factors(AbstractSpace[FactorPart]):
         self._others: list[tuple[object, int]] = []
 
     def resolved(self, world: World) -> tuple[FactorPart, ...]:
-        wrong: list[str] = []
         found: list[FactorPart] = []
         for part in [*self._parts, *self._different(world.config)]:
             try:
                 made = _looked_up(part, world)
             except StudyError as error:
-                wrong.append(f"factor {part.name!r}: {error}")
+                world.wrong.append(f"factor {part.name!r}: {error}")
             else:
                 found += [] if made is None else [made]
-        if wrong:
-            raise StudyError("\n".join(wrong))
         return tuple(found)
 
     def _different(self, config: Any) -> list[FactorPart]:

@@ -97,14 +97,13 @@ class Features(AbstractSpace[FeaturePart]):
                 "have no names: what it leaves out cannot be checked"
             )
             return tuple(self._parts)
-        wrong: list[str] = []
         found: dict[str, FeaturePart] = {}
         for part in self._parts:
             members = tuple(
                 dict.fromkeys(
                     member
                     for pattern in part.features
-                    for member in _matching(pattern, known, part.group, wrong)
+                    for member in _matching(pattern, known, part.group, world.wrong)
                 )
             )
             if part.group and len(members) == 1:
@@ -116,8 +115,6 @@ class Features(AbstractSpace[FeaturePart]):
             else:
                 for member in members:
                     _put(found, part, (member,), member)
-        if wrong:
-            raise StudyError("\n".join(wrong))
         left = [p for n, p in found.items() if n not in self._excluded]
         return tuple(left)
 
@@ -209,7 +206,7 @@ def _put(
 def _matching(
     pattern: str, known: Sequence[str], group: tuple[str, ...], wrong: list[str]
 ) -> list[str]:
-    """The known features of that name or pattern; a line in `wrong` if there is none."""
+    """The known features of that name or pattern; if none, a line in `wrong`."""
     if pattern in known:
         return [pattern]
     matched = [name for name in known if fnmatch.fnmatchcase(name, pattern)]

@@ -118,17 +118,16 @@ class Layers(AbstractSpace[LayerPart]):
             return ()
         model = world.model()
         found: dict[str, LayerPart] = {}
-        wrong: list[str] = []
         for part in self._parts:
             try:
                 for name, members in _found(model, part):
                     found.setdefault(name, _with(part, name, members))
             except SurgeryError as error:
-                wrong.append(f"{part.name!r}: {error}" if part.group else str(error))
+                world.wrong.append(
+                    f"{part.name!r}: {error}" if part.group else str(error)
+                )
         for name in self._excluded:
             found.pop(name, None)
-        if wrong:
-            raise StudyError("\n".join(wrong))
         for part in found.values():
             if part.group and len(part.targets) == 1:
                 world.notes.append(

@@ -60,11 +60,9 @@ class Models(AbstractSpace[CustomModel]):
             self.include(name, factory)
 
     def resolved(self, world: World) -> tuple[CustomModel, ...]:
-        wrong = [
+        world.wrong += [
             f"model {part.name!r} is identical to the base: it has the same factory"
             for part in self._parts
             if part.factory is world.base_model
         ]
-        if wrong:
-            raise StudyError("\n".join(wrong))
         return tuple(self._parts)

@@ -27,6 +27,7 @@ class World:
         asks_features: Whether the data factory takes `features`.
         base_model: The factory of the base model.
         notes: What users must know although it stops nothing; added to here.
+        wrong: Mistakes, a line each; added to here.
     """
 
     config: Any
@@ -35,6 +36,7 @@ class World:
     asks_features: bool
     base_model: object
     notes: list[str] = field(default_factory=list[str])
+    wrong: list[str] = field(default_factory=list[str])
 
 
 class AbstractSpace(ABC, Generic[P]):
@@ -78,11 +80,7 @@ class AbstractSpace(ABC, Generic[P]):
 
     @abstractmethod
     def resolved(self, world: World) -> tuple[P, ...]:
-        """The parts, each looked up.
-
-        Raises:
-            StudyError: For every mistake found, one line.
-        """
+        """The parts that are right, each looked up; mistakes go into `world.wrong`."""
 
     def _deferred(self, name: str) -> bool:
         """Whether it may yet turn out to be one of those that a pattern names."""
@@ -103,7 +101,7 @@ class AbstractSpace(ABC, Generic[P]):
 def hypothesis(expect: object, why: str) -> Hypothesis:
     """The hypothesis, if it can be one."""
     if expect is None or expect in ("worse", "better"):
-        return Hypothesis(expect, why)  # type: ignore[arg-type] # pyright: ignore
+        return Hypothesis(expect, why)
     if isinstance(expect, int | float) and not isinstance(expect, bool):
         return Hypothesis(float(expect), why)
     raise StudyError(

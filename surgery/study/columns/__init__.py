@@ -1,4 +1,4 @@
-"""Features of a dataset, whatever form it has: what there are, and data without some."""
+"""Features of a dataset of any form: what there are, and data without some."""
 
 from surgery.study.columns._forms import is_record as is_record
 from surgery.study.columns._forms import rebuilt as rebuilt

@@ -57,14 +57,14 @@ def lacking(data: Any, removed: Removed) -> Any:
     if is_array(data):
         return _array(data, removed, first=1)
     if isinstance(data, Mapping):
-        return _mapping(cast("Mapping[Any, Any]", data), removed)
+        return _mapping(data, removed)
     if isinstance(data, DataLoader):
-        return _loader(cast("DataLoader[Any]", data), removed)
+        return _loader(data, removed)
     if isinstance(data, TensorDataset):
         first, *others = data.tensors
         return TensorDataset(lacking(first, removed), *others)
     if isinstance(data, Dataset):
-        return _Lacking(cast("Dataset[Any]", data), removed)
+        return _Lacking(data, removed)
     if is_plain_sequence(data):
         labels = labels_of(data)
         items = [

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -63,21 +63,20 @@ def with_values(config: object, values: Mapping[str, object]) -> Any:
     return changed
 
 
-def fields_of(value: object) -> list[tuple[str, Any]] | None:
+def fields_of(value: Any) -> list[tuple[str, Any]] | None:
     """Names and values directly in a part of a config; `None` for a leaf."""
     if isinstance(value, Mapping):
-        items = cast("Mapping[object, Any]", value).items()
-        return [(str(key), item) for key, item in items]
+        entries = cast("Mapping[object, Any]", value)
+        return [(str(key), item) for key, item in entries.items()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return [(field.name, getattr(value, field.name)) for field in fields]
     if isinstance(value, Namespace | SimpleNamespace):
         return list(vars(value).items())
     if _is_omega(value):
-        return [(str(key), value[key]) for key in value]
+        return [(str(key), cast("Any", value)[key]) for key in cast("Any", value)]
     if isinstance(value, list | tuple) or _is_omega_list(value):
-        items = cast("list[Any]", value)
-        return [(str(index), items[index]) for index in range(len(items))]
+        return [(str(index), item) for index, item in enumerate(cast("Any", value))]
     return None
 
 
@@ -124,22 +123,21 @@ def _replaced(value: Any, names: list[str], new: object) -> Any:
     if _is_omega(value) or _is_omega_list(value):
         value[name if _is_omega(value) else int(name)] = inner
         return value
-    if isinstance(value, MutableMapping):
-        entries = cast("MutableMapping[object, Any]", value)
-        entries[next(key for key in entries if str(key) == name)] = inner
-        return entries
     if isinstance(value, Mapping):
         entries = cast("Mapping[object, Any]", value)
+        if isinstance(entries, MutableMapping):
+            entries[next(key for key in entries if str(key) == name)] = inner
+            return entries
         return {k: inner if str(k) == name else v for k, v in entries.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.replace(value, **{name: inner})
     if isinstance(value, Namespace | SimpleNamespace):
         setattr(value, name, inner)
         return value
-    items = cast("list[Any]", value)
-    if isinstance(items, MutableSequence):
-        items[int(name)] = inner
-        return items
-    changed = [*items[: int(name)], inner, *items[int(name) + 1 :]]
-    make = getattr(type(items), "_make", tuple)  # named tuples keep their class
-    return make(changed)
+    if isinstance(value, list):
+        value[int(name)] = inner
+        return value
+    items: list[Any] = list(cast("tuple[Any, ...]", value))
+    items[int(name)] = inner
+    make: Any = getattr(type(value), "_make", tuple)  # named tuples keep their class
+    return make(items)

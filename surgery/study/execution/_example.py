@@ -37,7 +37,7 @@ def example_inputs(
 def _inputs(data: Any) -> Iterator[Any]:
     """The inputs of a first batch, wherever in the data there is one."""
     if isinstance(data, DataLoader):
-        loader = copy.copy(cast("DataLoader[Any]", data))
+        loader = copy.copy(data)
         loader.num_workers = 0
         generator = loader.generator
         state = None if generator is None else generator.get_state()
@@ -55,7 +55,7 @@ def _inputs(data: Any) -> Iterator[Any]:
         except (IndexError, TypeError, NotImplementedError):
             return
     elif isinstance(data, Mapping):
-        for item in cast("Mapping[Any, Any]", data).values():
+        for item in data.values():
             yield from _inputs(item)
     elif isinstance(data, list | tuple):
         items = cast("list[Any]", data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -170,7 +170,7 @@ def _built(
 ) -> nn.Module:
     seed_all(derive(seed, "model"))
     if not is_factory(source):
-        return copy.deepcopy(source)
+        return cast(nn.Module, copy.deepcopy(source))
     model = call_by_name(source, arguments)
     if not isinstance(model, nn.Module):
         which = f"of {name!r} " if name else ""

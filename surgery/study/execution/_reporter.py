@@ -83,8 +83,8 @@ class Reporter:
         found = load_checkpoint(self._checkpoint, {}, None)
         if found is None or name not in found[1]:
             raise StudyError(
-                f"there is no checkpoint with {name!r}; ask reporter.resume(...) first, "
-                "which says whether there is one"
+                f"there is no checkpoint with {name!r}; ask reporter.resume(...) "
+                "first, which says whether there is one"
             )
         return found[1][name]
 

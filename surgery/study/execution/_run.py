@@ -157,7 +157,7 @@ def _judged(recipe: Recipe, returned: Any, facts: Facts) -> Outcome:
 
 
 def _metrics(recipe: Recipe, returned: Any) -> dict[str, float]:
-    wanted = recipe.metrics
+    wanted = list(recipe.metrics)
     if returned is None:
         example = ", ".join(f"{name!r}: ..." for name in wanted)
         raise StudyError(f"train returned nothing; have it return {{{example}}}")

@@ -43,7 +43,7 @@ class _Seeding:
 
     def of(self, data: Any) -> Any:
         if isinstance(data, DataLoader):
-            return self._loader(cast("DataLoader[Any]", data))
+            return self._loader(data)
         if not _has_loader(data):
             return data
         if is_record(data):
@@ -51,7 +51,7 @@ class _Seeding:
             seeded = {name: self.of(getattr(data, name)) for name in names}
             return dataclasses.replace(data, **seeded)
         if isinstance(data, Mapping):
-            items = cast("Mapping[Any, Any]", data).items()
+            items = data.items()
             return {key: self.of(item) for key, item in items}
         return rebuilt(data, [self.of(item) for item in cast("list[Any]", data)])
 
@@ -87,7 +87,7 @@ def _has_loader(data: Any) -> bool:
     if isinstance(data, DataLoader):
         return True
     if isinstance(data, Mapping):
-        return any(map(_has_loader, cast("Mapping[Any, Any]", data).values()))
+        return any(map(_has_loader, data.values()))
     if isinstance(data, list | tuple):
         return any(map(_has_loader, cast("list[Any]", data)))
     if is_record(data):

@@ -41,8 +41,8 @@ def copied_to(path: Path) -> Generator[None]:
     """What Python prints inside goes to the file too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", errors="replace") as file:
-        with redirect_stdout(_Tee(sys.stdout, file)):  # type: ignore[type-var] # pyright: ignore
-            with redirect_stderr(_Tee(sys.stderr, file)):  # type: ignore[type-var] # pyright: ignore
+        with redirect_stdout(_Tee(sys.stdout, file)):
+            with redirect_stderr(_Tee(sys.stderr, file)):
                 yield
 
 

@@ -1,4 +1,4 @@
-"""LocalProcesses: several trials at once, each worker a fresh process of this machine."""
+"""LocalProcesses: several trials at once, each worker a process of this machine."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class LocalProcesses(AbstractExecutor):
             self._recipe = pickle.dumps(recipe)
         except Exception as error:
             raise StudyError(
-                f"the study cannot be sent to worker processes ({error}): define model, "
-                "data and train functions at the top level of a file, not as lambdas "
+                f"the study cannot be sent to worker processes ({error}): define its "
+                "functions at the top level of a file, not as lambdas "
                 "or inside functions, or run it with workers=1"
             ) from error
         self._listener, self._answers = listener, answers
@@ -138,8 +138,8 @@ class LocalProcesses(AbstractExecutor):
                 worker.ready, self._stillborn = True, 0
             case Broken():
                 raise StudyError(
-                    f"a worker process cannot run this study: {message.why}; what it is "
-                    "given must be importable from a file"
+                    f"a worker process cannot run this study: {message.why}; what "
+                    "it is given must be importable from a file"
                 )
             case Logged():
                 assert self._listener is not None

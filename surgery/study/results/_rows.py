@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class ArmTrials:
     context: str
     tier: str
     trials: tuple[Trial, ...]
-    hypothesis: Hypothesis = Hypothesis()
+    hypothesis: Hypothesis = field(default=Hypothesis())
 
     def values(self, metric: str) -> dict[int, float]:
         return {
@@ -60,12 +60,15 @@ def rows_of(
     for context, tier in settings:
         here = [a for a in arms if (a.context, a.tier) == (context, tier)]
         for objective in objectives:
+            main = objective is objectives[0]
             family: list[ArmRow] = []
             for one in here:
                 if not one.arm.parts or not one.started:
                     continue
                 key = (context, tier, one.arm.reference.key)
-                family.append(_row(one, found.get(key), objective, evidence))
+                row = _row(one, found.get(key), objective, evidence)
+                # What is expected is said of the main metric.
+                family.append(row if main else replace(row, expected=None))
             rows += _decided(family, objective, evidence)
     return tuple(rows)
 

@@ -34,7 +34,7 @@ class Studied(Protocol):
 def ordered(
     rows: Sequence[ArmRow], provenance: Mapping[str, JSONValue]
 ) -> tuple[ArmRow, ...]:
-    """By context, tier, group and metric as they come, then by harm; failed ones last."""
+    """By tier, context and metric as they come, then by harm; failed ones last."""
     keys = list(dict.fromkeys(_series(row) for row in rows))
     up = higher_is_better(provenance)
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
 
 from surgery.errors import StudyError
 from surgery.study.trials import Outcome, Request
@@ -58,4 +57,5 @@ def make_tracker(tracker: str | AbstractTracker) -> AbstractTracker:
             "and subclasses of surgery.study.AbstractTracker"
         )
     module, _, name = _BUILT_IN[tracker].partition(":")
-    return cast("AbstractTracker", cast(Any, getattr(import_module(module), name))())
+    made: AbstractTracker = getattr(import_module(module), name)()
+    return made
