@@ -131,3 +131,16 @@ def study(storage: Path, **options: Any) -> surgery.Study:
         "trackers": (),
     }
     return surgery.Study("small", **(given | options))
+
+
+def slow_study(folder: Path, pause: float) -> surgery.Study:
+    """Two arms with two seeds, whose pause does not determine what comes out."""
+    config = {**CONFIG, "log_dir": str(folder), "pause": pause}
+    made = study(
+        folder / "study",
+        train=train_slowly,
+        config=config,
+        ignore=("log_dir", "pause"),
+    )
+    made.layers.include("fc2")
+    return made

@@ -53,7 +53,7 @@ def test_every_kind_of_thing_is_left_out_and_compared_with_the_base(make: Make) 
         assert row.low < row.delta < row.high or row.delta == row.low == row.high
     expected = {(r.arm, r.metric): r.expected for r in results if r.expected}
     assert expected == {("loss.smoothing", "accuracy"): 0.5}
-    assert "feature#0 + feature#1" in str(results)
+    assert "feature#0 + feature#1" in results.render(width=250)
 
 
 def test_a_trial_equals_training_by_hand_without_the_layer(make: Make) -> None:
@@ -338,7 +338,7 @@ def test_a_smoke_test_makes_one_step_of_every_arm_and_keeps_nothing(make: Make) 
 
     def train(model: nn.Module, component: str | None, reporter: Reporter) -> float:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        for epoch in range(1000):
+        for _ in range(1000):
             model(torch.zeros(2, 6)).sum().backward()
             steps.append(component)
             optimizer.step()
@@ -402,7 +402,7 @@ def test_databases_that_are_damaged_newer_or_no_study_are_told(make: Make) -> No
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(StudyError, match="has version 99.*upgrade"):
+    with pytest.raises(StudyError, match=r"has version 99.*upgrade"):
         study.run(progress=False)
     for leftover in study.folder.glob("study.db*"):
         leftover.unlink()
