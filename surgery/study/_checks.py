@@ -123,6 +123,7 @@ def _check_layer(
     arguments = arguments_for(request, "cpu")
     inputs = example_inputs(recipe, world.data(), arguments, "cpu")
     model = make_model(recipe, request, arguments)
+    same = part.remove in ("excise", "identity") and _passes_on(model, part)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the trial will say them
@@ -131,7 +132,9 @@ def _check_layer(
         raise StudyError(f"layer {part.name!r}: {error}") from error
     try:
         world.notes += operated.notes
-        if _does_nothing(operated.model, part, bool(operated.frozen)):
+        if part.remove == "freeze":
+            same = not operated.frozen
+        if same:
             raise StudyError(
                 f"layer {part.name!r} is identical to the base: remove={part.remove!r} "
                 "changes nothing in it"
@@ -140,18 +143,15 @@ def _check_layer(
         operated.close()
 
 
-def _does_nothing(model: nn.Module, part: LayerPart, froze: bool) -> bool:
-    """Whether an operation leaves a model as it was: a frozen part without parameters,
-    an identity taken away."""
-    if part.remove == "freeze":
-        return not froze
-    if part.remove == "zero":
-        return False
+def _passes_on(model: nn.Module, part: LayerPart) -> bool:
+    """Whether all that a part names gives back its input as it is."""
     modules: dict[str, nn.Module] = dict(model.named_modules())
     found: list[Any] = [modules.get(target) for target in part.targets]
-    if part.remove == "excise":  # what was swapped has no name of its own any more
-        return False
-    return all(isinstance(module, nn.Identity) for module in found)
+    return all(
+        isinstance(module, nn.Identity)
+        or (isinstance(module, nn.Dropout) and module.p == 0)
+        for module in found
+    )
 
 
 def _check_feature(part: FeaturePart, world: World) -> None:

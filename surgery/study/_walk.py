@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 from surgery.study._design import Branch
-from surgery.study.arms import Arm
+from surgery.study.arms import Arm, Part
 from surgery.study.policies import AbstractPolicy, Findings, Objective
 from surgery.study.trials import Request, Trial, request_for
+
+Gate: TypeAlias = Callable[[Mapping[str, Trial]], tuple[Part, ...] | None]
+"""Which parts a walk may leave out, given all trials; `None`: not known yet.
+
+A tier opens when the cheaper one before it is done, for the parts that it promotes.
+"""
 
 
 class Walk:
@@ -28,6 +36,7 @@ class Walk:
         objectives: Sequence[Objective],
         seeds: Sequence[int],
         ignored: Sequence[str],
+        gate: Gate | None = None,
     ) -> None:
         self.branch = branch
         self.policy = copy.deepcopy(policy)  # each setting has one of its own
@@ -37,6 +46,7 @@ class Walk:
         self.seeds = tuple(seeds)
         self._ignored = ignored
         self._asked = False
+        self._gate = gate
 
     def more(self, trials: Mapping[str, Trial]) -> list[Request]:
         """Requests of the arms that the policy names now; new ones only.
@@ -44,7 +54,7 @@ class Walk:
         Args:
             trials: All trials that are known, by id.
         """
-        if self.ended:
+        if self.ended or not self._is_open(trials):
             return []
         proposed = self.policy.next(self.findings(trials))
         if proposed is None:
@@ -92,6 +102,16 @@ class Walk:
             return len(self.arms) * len(self.seeds)
         arms = self.policy.count(self.branch.parts, len(self.seeds))
         return None if arms is None else arms * len(self.seeds)
+
+    def _is_open(self, trials: Mapping[str, Trial]) -> bool:
+        if self._gate is None:
+            return True
+        parts = self._gate(trials)
+        if parts is None:
+            return False
+        self.branch = replace(self.branch, parts=parts)
+        self._gate = None
+        return True
 
     def _compare_with(self, arm: Arm) -> None:
         """An arm that was only compared with gets what it is compared with itself."""
