@@ -190,17 +190,11 @@ class Study:
             session.reopen(again)
             session.record(self._configs)
             session.drive(executor, self._trackers, retries, progress)
-        return self.results(seeds=seeds)
+        return self._results(design)
 
     def results(self, *, seeds: Seeds | None = None) -> StudyResults:
         """What is known so far; also while another process runs the study."""
-        design = self._design(seeds)
-        trials = self._known()
-        walks = self._walks(design, trials)
-        with Storage(self.folder) as storage:
-            return gathered(
-                design, walks, trials, storage, self.objectives, self.evidence
-            )
+        return self._results(self._design(seeds))
 
     def contexts(self, **configs: Any) -> None:
         """Repeat all arms over several base configs, each under a name."""
@@ -209,6 +203,14 @@ class Study:
                 "contexts takes configs by name: study.contexts(tiny=..., base=...)"
             )
         self._configs = dict(configs)
+
+    def _results(self, design: Design) -> StudyResults:
+        trials = self._known()
+        walks = self._walks(design, trials)
+        with Storage(self.folder) as storage:
+            return gathered(
+                design, walks, trials, storage, self.objectives, self.evidence
+            )
 
     def _design(self, seeds: Seeds | None = None) -> Design:
         recipe = Recipe(

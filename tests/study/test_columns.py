@@ -40,13 +40,14 @@ def frame() -> pd.DataFrame:
 
 
 def test_frames_lose_columns_wherever_they_are() -> None:
-    data = {"train": frame(), "more": [Holder(frame())], "labels": np.arange(3)}
+    source = frame()
+    data = {"train": source, "more": [Holder(frame())], "labels": np.arange(3)}
     removed = Removed(("age",))
-    got = lacking(data, removed)
+    got: Any = lacking(data, removed)
     assert removed.found == {"age"}
     assert list(got["train"]) == ["sex", "y"]
     assert list(got["more"][0].frame) == ["sex", "y"]
-    assert list(data["train"]) == ["age", "sex", "y"]  # the data given is as it was
+    assert list(source) == ["age", "sex", "y"]  # the data given is as it was
     assert {"age", "sex", "y"} <= set(feature_names(data))
 
 

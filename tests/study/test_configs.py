@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ def omega() -> Any:
     return importlib.import_module("omegaconf").OmegaConf.create(config)
 
 
-CONFIGS = {
+CONFIGS: dict[str, Callable[[], Any]] = {
     "dict": lambda: {"optim": vars(Optim()), "layers": [8, 16]},
     "dataclass": Config,
     "namespace": lambda: Namespace(optim=Namespace(**vars(Optim())), layers=[8, 16]),

@@ -272,7 +272,7 @@ def test_frozen_parameters_that_move_fail_the_trial(make: Make) -> None:
     def train(model: nn.Module) -> float:
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += 1.0
+                parameter.add_(1.0)
         model(torch.zeros(2, 6))
         return 0.5
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+from surgery._random import derive
 from surgery.report import printable
 from surgery.study.tracking._base import AbstractTracker
 from surgery.study.trials import Outcome, Request
@@ -73,4 +74,6 @@ def _folder(name: str) -> str:
     kept = "".join(
         c if c.isalnum() or c in " .@#,=+-_" else "_" for c in printable(name)
     )
-    return kept[:80].strip(" .") or "_"
+    kept = kept[:80].strip(" .")
+    # Two names that differ only in what a folder cannot be called stay apart.
+    return kept if kept == name else f"{kept} {derive(0, name) % 10**6:06d}"
