@@ -70,8 +70,24 @@ def _notes(arms: Sequence[ArmTrials]) -> list[str]:
                 "all seeds of the base gave the same metrics to the last bit: do the "
                 "data or train functions set a seed of their own?"
             )
+        if _is_base_again(one, arms):
+            notes.append(
+                f"{one.arm.name} gave the same metrics as {one.arm.reference.name} to "
+                "the last bit, with every seed: what it changes does not reach training"
+            )
         for trial in one.trials:
-            if trial.outcome is not None:
-                said = trial.outcome.facts.notes
-                notes += [f"{one.arm.name}: {note}" for note in said]
+            for note in trial.outcome.facts.notes if trial.outcome else ():
+                named = note.startswith(f"{one.arm.name}: ")
+                notes.append(note if named else f"{one.arm.name}: {note}")
     return list(dict.fromkeys(notes))
+
+
+def _is_base_again(one: ArmTrials, arms: Sequence[ArmTrials]) -> bool:
+    """Whether an arm came out exactly as the one that it is compared with."""
+    key = (one.context, one.tier, one.arm.reference.key)
+    other = next((a for a in arms if (a.context, a.tier, a.arm.key) == key), None)
+    if other is None or not one.arm.parts or other is one:
+        return False
+    base = {t.seed: t.metrics for t in other.trials if t.state == State.COMPLETE}
+    own = {t.seed: t.metrics for t in one.trials if t.state == State.COMPLETE}
+    return len(own) > 0 and all(base.get(seed) == own[seed] for seed in own)

@@ -456,3 +456,13 @@ def test_two_drivers_of_one_study_are_refused(make: Make) -> None:
     outer = make(seeds=1, train=train)
     assert set(outer.run(progress=False).trials().state) == {"COMPLETE"}
     study.run(progress=False)  # the lock is gone
+
+
+def test_an_arm_that_comes_out_as_the_base_to_the_last_bit_is_noted(make: Make) -> None:
+    config = {**small.CONFIG, "unused": 1}
+    study = make(config=config)
+    study.factors.include("unused", off=2)
+    study.layers.include("fc2")
+    notes = str(study.run(progress=False).provenance["notes"])
+    assert "unused gave the same metrics as base" in notes
+    assert "fc2 gave" not in notes
