@@ -15,3 +15,4 @@ from surgery.excision import excise as excise
 from surgery.ranking import Ranking as Ranking
 from surgery.ranking import rank as rank
 from surgery.stats import Evidence as Evidence
+from surgery.study import Study as Study

@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Study",
     "__version__",
     "ablate",
     "components",
@@ -33,7 +34,7 @@ DOOR = {
 
 # Each part imports only from those above it; parts on one line not from each other.
 ORDER = (
-    ("errors", "_random", "_version"),
+    ("errors", "_random", "_version", "_versions"),
     ("data", "report", "stats"),
     ("anatomy",),
     ("graphs", "targets"),
@@ -43,9 +44,18 @@ ORDER = (
     ("excision",),
     ("engine",),
     ("ranking",),
+    ("study",),
     ("testing",),
     ("demos",),
     ("cli", "docs"),
+)
+# The folders of `study`, likewise; its own files stand above them all.
+STUDY_ORDER = (
+    ("configs", "columns"),
+    ("arms",),
+    ("trials",),
+    ("storage", "policies", "execution"),
+    ("executors", "tracking", "results"),
 )
 BACKENDS_MAY_IMPORT = {"errors", "_random", "anatomy", "graphs", "ops", "backend"}
 # Those on top of the library come in by the door.
@@ -117,6 +127,17 @@ def test_a_part_imports_only_from_those_before_it(part: str) -> None:
                 assert part in PROGRAMS, f"{file} imports through the door"
             else:
                 assert rank_of(other) < rank_of(part), f"{file} imports {other}"
+
+
+def test_folders_of_study_import_only_from_those_before_them() -> None:
+    rank = {name: i for i, names in enumerate(STUDY_ORDER) for name in names}
+    for file in sorted((ROOT / "study").rglob("*/*.py")):
+        own = file.parent.name
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.startswith("surgery.study"):
+                other = module.split(".")[2]
+                assert other == own or rank[other] < rank[own], f"{file}: {module}"
 
 
 def test_backends_import_only_what_is_before_the_seam() -> None:

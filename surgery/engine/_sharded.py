@@ -111,8 +111,8 @@ class _Shared:
             before = sum(self.swept.batch_sizes)
             before += sum(size or 0 for size in sizes[: self._peers.rank])
 
-            def advance_all(steps: int = 1) -> None:
-                advance(steps * count)
+            def advance_all(steps: int = 1, note: str | None = None) -> None:
+                advance(steps * count, note)
 
             part = self._measured(own, before, turn, advance_all)
         turn.end()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from torch import nn
 
+from surgery._versions import versions
 from surgery.engine import Engine, Swept, described
 from surgery.ops import AbstractOperation, mode_name
 from surgery.ranking._plan import Plan
 from surgery.stats import Evidence
-
-_PACKAGES = ("torch-surgery", "torch", "timm", "numpy", "scipy", "torchmetrics")
 
 
 def provenance(
@@ -39,7 +36,7 @@ def provenance(
     """Everything that is needed to tell, and to repeat, how the rows came about."""
     refused = swept.refused
     return {
-        "versions": _versions(),
+        "versions": versions(),
         "model": type(model).__name__,
         "targets": _texts(targets),
         "mode": mode_name(operation),
@@ -70,16 +67,6 @@ def provenance(
         "failures": [asdict(failure) for failure in swept.failures],
         "seconds": round(seconds, 3),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            continue
-    return found
 
 
 def _texts(targets: object) -> Any:

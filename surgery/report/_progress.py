@@ -22,9 +22,9 @@ _running: ContextVar[Progress | None] = ContextVar("running", default=None)
 
 
 class Advance(Protocol):
-    """Says that so many more steps are done."""
+    """Says that so many more steps are done; a note is shown beside the title."""
 
-    def __call__(self, steps: int = 1) -> None: ...
+    def __call__(self, steps: int = 1, note: str | None = None) -> None: ...
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def progress(
         yield _Lines(printable(title), total, stream, clock)
 
 
-def _ignore(steps: int = 1) -> None:
+def _ignore(steps: int = 1, note: str | None = None) -> None:
     """Progress that nobody watches."""
 
 
@@ -86,8 +86,10 @@ def _bar(title: str, total: int | None, stream: TextIO) -> Generator[Advance]:
 def _task(display: Progress, title: str, total: int | None) -> Generator[Advance]:
     task = display.add_task(printable(title), total=total)
 
-    def advance(steps: int = 1) -> None:
+    def advance(steps: int = 1, note: str | None = None) -> None:
         display.advance(task, steps)
+        if note is not None:
+            display.update(task, description=printable(f"{title} ({note})"))
 
     try:
         yield advance
@@ -139,16 +141,18 @@ class _Lines:
         self._clock = clock
         self._start = self._last = clock()
         self._done = 0
+        self._note = ""
 
-    def __call__(self, steps: int = 1) -> None:
+    def __call__(self, steps: int = 1, note: str | None = None) -> None:
         self._done += steps
+        self._note = self._note if note is None else f" ({printable(note)})"
         now = self._clock()
         if now - self._last < QUIET:
             return
         self._last = now
         rate = self._done / (now - self._start)
         of = "" if self._total is None else f"/{self._total}"
-        line = f"{self._title}: {self._done}{of}, {rate:.3g}/s"
+        line = f"{self._title}{self._note}: {self._done}{of}, {rate:.3g}/s"
         if self._total is not None and rate > 0:
             line += f", {max(0, self._total - self._done) / rate:.0f} s left"
         print(line, file=self._stream, flush=True)

@@ -99,3 +99,14 @@ def test_what_is_printed_meanwhile_goes_to_standard_output(
     with progress("rank", 2, terminal=True):
         print("mine")
     assert capsys.readouterr().out == "mine\n"
+
+
+def test_a_note_stands_beside_the_title() -> None:
+    stream = io.StringIO()
+    now = [0.0]
+    with progress(
+        "study", 10, stream=stream, terminal=False, clock=lambda: now[0]
+    ) as advance:
+        now[0] = 20.0
+        advance(1, "2 running, 1 failed")
+    assert stream.getvalue().startswith("study (2 running, 1 failed): 1/10, ")

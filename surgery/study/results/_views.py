@@ -1,0 +1,187 @@
+"""A study's tables: what the drawers of `report` are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+from surgery.report import Column, JSONValue, Table, draw
+from surgery.study.results._row import ArmRow
+from surgery.study.results._rows import ArmTrials
+from surgery.study.trials import State
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_BAR = "bar: █ to the near end of the interval, ▓ to the change, ░ to the far end."
+_COLORS = {"important": "bold", "harmful": "yellow", "failed": "red"}
+_BELIEFS = {"confirmed": "green", "refuted": "red"}
+
+
+class Studied(Protocol):
+    """What there is to draw."""
+
+    @property
+    def rows(self) -> tuple[ArmRow, ...]: ...
+    @property
+    def arms(self) -> tuple[ArmTrials, ...]: ...
+    @property
+    def provenance(self) -> Mapping[str, JSONValue]: ...
+
+
+def ordered(
+    rows: Sequence[ArmRow], provenance: Mapping[str, JSONValue]
+) -> tuple[ArmRow, ...]:
+    """By tier, context and metric as they come, then by harm; failed ones last."""
+    keys = list(dict.fromkeys(_series(row) for row in rows))
+    up = higher_is_better(provenance)
+
+    def place(row: ArmRow) -> tuple[int, bool, float]:
+        harm = -row.delta if up.get(row.metric, True) else row.delta
+        lost = math.isnan(harm)
+        return keys.index(_series(row)), lost, 0.0 if lost else -harm
+
+    return tuple(sorted(rows, key=place))
+
+
+def higher_is_better(provenance: Mapping[str, JSONValue]) -> dict[str, bool]:
+    listed: Any = provenance.get("objectives") or []
+    return {one["metric"]: one["direction"] == "max" for one in listed}
+
+
+def _series(row: ArmRow) -> tuple[str, str, str, str]:
+    return row.tier, row.context, row.group, row.metric
+
+
+def data(results: Studied) -> Table:
+    """Everything, under the names of the contract."""
+    names = [field.name for field in fields(ArmRow)]
+    for name in ("context", "tier", "group"):
+        if not any(getattr(row, name) for row in results.rows):
+            names.remove(name)
+    return Table(
+        "", tuple(map(Column, names)), tuple(vars(row) for row in results.rows)
+    )
+
+
+def trials(results: Studied) -> Table:
+    """One line per trial."""
+    rows = [
+        {
+            "arm": one.arm.name,
+            "context": one.context,
+            "tier": one.tier,
+            "seed": trial.seed,
+            "state": str(trial.state),
+            "metrics": dict(trial.metrics),
+            "seconds": trial.seconds,
+            "attempt": trial.attempt,
+            "failure": trial.outcome.failure if trial.outcome else "",
+            "message": trial.outcome.message if trial.outcome else "",
+            "common": trial.outcome.facts.common if trial.outcome else None,
+            "equal_start": trial.outcome.facts.equal_start if trial.outcome else None,
+            "notes": "; ".join(trial.outcome.facts.notes) if trial.outcome else "",
+            "id": trial.id,
+        }
+        for one in results.arms
+        for trial in one.trials
+    ]
+    names = (
+        "arm context tier seed state metrics seconds attempt failure message common "
+        "equal_start notes id"
+    ).split()
+    for name in ("context", "tier"):
+        if not any(row[name] for row in rows):
+            names.remove(name)
+    return Table("", tuple(map(Column, names)), tuple(rows))
+
+
+def tables(results: Studied) -> tuple[Table, ...]:
+    """One table per tier, context and class of objectives, for people."""
+    keys = list(dict.fromkeys(_series(row)[:3] for row in results.rows))
+    if not keys:
+        return (Table(_headline(results, ""), (), (), caption=_caption(results, ())),)
+    return tuple(
+        _table(results, [row for row in results.rows if _series(row)[:3] == key], key)
+        for key in keys
+    )
+
+
+def drawn(results: Studied, width: int) -> list[RenderableType]:
+    return [draw(table, width) for table in tables(results)]
+
+
+def _table(
+    results: Studied, rows: Sequence[ArmRow], key: tuple[str, str, str]
+) -> Table:
+    several = len({row.metric for row in rows}) > 1
+    one = "value" if several else rows[0].metric
+    level = results.provenance.get("confidence")
+    percent = f"{100 * level:g} % " if isinstance(level, float) else ""
+    columns = (
+        (Column("arm"), True),
+        (Column("metric"), several),
+        (Column("against"), any(row.against != "base" for row in rows)),
+        (Column("baseline", "number"), True),
+        (Column("value", "number", f"{one}\nwithout it"), True),
+        (Column("delta", "signed", "change"), True),
+        (Column("relative", "percent", "relative"), True),
+        (Column("interval", "interval", f"{percent}interval"), True),
+        (Column("bar", "bar", "", _BAR), True),
+        (Column("p_adjusted", "p", "p"), True),
+        (Column("verdict", styles=_COLORS), True),
+        (Column("expected"), any(row.expected is not None for row in rows)),
+        (Column("belief", header="", styles=_BELIEFS), any(r.belief for r in rows)),
+        (Column("n", "integer", "seeds"), True),
+        (Column("failed", "integer", "failed\ntrials"), any(r.failed for r in rows)),
+        (Column("seconds", "number", "seconds"), True),
+    )
+    return Table(
+        title=_headline(results, " · ".join(filter(None, key))),
+        columns=tuple(column for column, tells in columns if tells),
+        rows=tuple(
+            {
+                **vars(row),
+                "interval": (row.low, row.high),
+                "bar": (row.delta, row.low, row.high),
+            }
+            for row in rows
+        ),
+        caption=_caption(results, rows),
+        section="metric",
+    )
+
+
+def _headline(results: Studied, where: str) -> str:
+    name = results.provenance.get("study")
+    policy = results.provenance.get("policy")
+    title = f"Study {name}: {policy}"
+    return f"{title} · {where}" if where else title
+
+
+def _caption(results: Studied, rows: Sequence[ArmRow]) -> str:
+    everything = [trial for one in results.arms for trial in one.trials]
+    final = sum(trial.state.final for trial in everything)
+    lines: list[str] = []
+    if final < len(everything) or not rows:
+        lines.append(f"{final} of {len(everything)} trials are done.")
+    correction = results.provenance.get("correction")
+    if rows:
+        lines.append(
+            "Changes against the base with the same seed, paired t; p corrected over "
+            f"the arms ({correction})."
+        )
+    if any(row.n < 2 for row in rows):
+        lines.append("One seed has no interval: give the study more seeds.")
+    for one in results.arms:
+        for trial in one.trials:
+            if trial.state == State.FAILED and trial.outcome is not None:
+                first = trial.outcome.message.splitlines()[:1]
+                lines.append(
+                    f"{one.arm.name}, seed {trial.seed} failed: {''.join(first)}"
+                )
+    notes: Any = results.provenance.get("notes") or []
+    lines += [f"Note: {note}" for note in notes]
+    return "\n".join(lines)
