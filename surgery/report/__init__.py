@@ -3,6 +3,7 @@
 from surgery.report._bar import draw_bars as draw_bars
 from surgery.report._console import draw as draw
 from surgery.report._console import render as render
+from surgery.report._csv import csv_text as csv_text
 from surgery.report._figure import Bar as Bar
 from surgery.report._figure import Tone as Tone
 from surgery.report._figure import bar_chart as bar_chart
@@ -15,6 +16,7 @@ from surgery.report._json import JSONValue as JSONValue
 from surgery.report._json import load_json as load_json
 from surgery.report._json import plain_json as plain_json
 from surgery.report._json import save_json as save_json
+from surgery.report._latex import latex as latex
 from surgery.report._markdown import markdown as markdown
 from surgery.report._plan import plan_table as plan_table
 from surgery.report._progress import Advance as Advance

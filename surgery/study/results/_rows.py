@@ -100,7 +100,7 @@ def _row(
         tier=one.tier,
         group=objective.group,
         kind=" + ".join(dict.fromkeys(part.kind for part in one.arm.parts)),
-        **_costs(one.trials),  # type: ignore[arg-type] # pyright: ignore
+        **costs_of(one.trials),  # type: ignore[arg-type] # pyright: ignore
     )
     if not seeds:
         return row
@@ -161,7 +161,8 @@ def belief(row: ArmRow, objective: Objective) -> Belief:
     return "undecided" if row.low <= expected <= row.high else "refuted"
 
 
-def _costs(trials: Sequence[Trial]) -> dict[str, float | int | None]:
+def costs_of(trials: Sequence[Trial]) -> dict[str, float | int | None]:
+    """Mean time of a trial, parameters and multiply-adds of its model."""
     final = [trial.outcome for trial in trials if trial.outcome is not None]
     times = [outcome.seconds for outcome in final]
     # A trial that failed before it had a model knows nothing of it.
