@@ -21,6 +21,8 @@ from surgery.report._markdown import markdown as markdown
 from surgery.report._plan import plan_table as plan_table
 from surgery.report._progress import Advance as Advance
 from surgery.report._progress import progress as progress
+from surgery.report._scatter import Point as Point
+from surgery.report._scatter import scatter as scatter
 from surgery.report._table import Column as Column
 from surgery.report._table import Table as Table
 from surgery.report._table import to_pandas as to_pandas

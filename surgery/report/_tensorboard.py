@@ -23,11 +23,20 @@ SESSIONS = "components"  # folder of the sessions' runs
 
 @dataclass(frozen=True)
 class Session:
-    """One line of the HParams table: what was set, and what came out."""
+    """One line of the HParams table: what was set, and what came out.
+
+    Attributes:
+        name: What its run is called.
+        hparams: What was set.
+        metrics: What came out.
+        group: Folders that its run lies in, below those of all sessions; where there
+            are none, runs are numbered.
+    """
 
     name: str
     hparams: Mapping[str, str | float]
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    group: tuple[str, ...] = ()
 
 
 def write_tensorboard(
@@ -38,6 +47,7 @@ def write_tensorboard(
     figures: Mapping[str, Figure],
     texts: Mapping[str, str],
     kind: str = "ranking",
+    folder: str = SESSIONS,
 ) -> None:
     """Writes everything at step 0; what was written there before is replaced.
 
@@ -50,11 +60,12 @@ def write_tensorboard(
         figures: Figure by tag.
         texts: Markdown by tag.
         kind: Only files written with the same kind are replaced.
+        folder: What the sessions' runs lie in.
     """
     summary: Any = import_module("torch.utils.tensorboard.summary")  # has no types
     root = Path(logdir)
     suffix = f".surgery-{kind}"
-    _remove_older(root, suffix)
+    _remove_older(root, suffix, root / folder)
     names = list(dict.fromkeys(key for one in sessions for key in one.metrics))
     metrics = dict.fromkeys((_tag(name) for name in names), 0.0)
     with _writer(root, suffix) as add:
@@ -71,10 +82,8 @@ def write_tensorboard(
             add(summary.image(_tag(tag), _pixels(figure), dataformats="HWC"))
         for tag, text in texts.items():
             add(summary.text(_tag(tag), text))
-    digits = len(str(len(sessions)))
-    for index, session in enumerate(sessions, 1):
-        folder = f"{index:0{digits}d} {_folder(session.name)}"
-        with _writer(root / SESSIONS / folder, suffix) as add:
+    for run, session in zip(_runs(sessions), sessions, strict=True):
+        with _writer(root / folder / run, suffix) as add:
             _, start, end = summary.hparams(_settings(session.hparams), {})
             add(start)
             for tag, value in session.metrics.items():
@@ -98,13 +107,28 @@ def _writer(folder: Path, suffix: str) -> Generator[Callable[[Any], None]]:
         writer.close()
 
 
-def _remove_older(root: Path, suffix: str) -> None:
+def _runs(sessions: Sequence[Session]) -> list[Path]:
+    """A folder for each session's run, no two the same."""
+    digits = len(str(len(sessions)))
+    found: list[Path] = []
+    for index, session in enumerate(sessions, 1):
+        name = _folder(session.name)
+        run = Path(*map(_folder, session.group), name)
+        if not session.group or run in found:
+            run = run.with_name(f"{index:0{digits}d} {name}")
+        found.append(run)
+    return found
+
+
+def _remove_older(root: Path, suffix: str, sessions: Path) -> None:
     """Two rankings in one directory would be drawn as one."""
     for file in list(root.glob(f"**/events.out.tfevents.*{suffix}")):
         file.unlink()
         # Only empty folders of our own go, never the directory that was named.
-        if file.parent.parent == root / SESSIONS and not any(file.parent.iterdir()):
-            file.parent.rmdir()
+        parent = file.parent
+        while sessions in parent.parents and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
 
 
 def _settings(hparams: Mapping[str, str | float]) -> dict[str, str | float]:

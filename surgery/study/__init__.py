@@ -15,7 +15,10 @@ from surgery.study.policies import LeaveOneOut as LeaveOneOut
 from surgery.study.policies import Objective as Objective
 from surgery.study.policies import Running as Running
 from surgery.study.results import ArmRow as ArmRow
+from surgery.study.results import ComparedRow as ComparedRow
+from surgery.study.results import Comparison as Comparison
 from surgery.study.results import StudyResults as StudyResults
+from surgery.study.results import StudyTable as StudyTable
 from surgery.study.tracking import AbstractTracker as AbstractTracker
 from surgery.study.trials import Outcome as Outcome
 from surgery.study.trials import State as State

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from surgery.report import JSONValue, plain_json, render, to_pandas
+from surgery.ranking import Ranking
+from surgery.report import (
+    JSONValue,
+    csv_text,
+    latex,
+    markdown,
+    plain_json,
+    render,
+    to_pandas,
+    write_tensorboard,
+)
+from surgery.study.results import _build_up, _logs, _saved, _summary, _together
 from surgery.study.results import _views as views
+from surgery.study.results._compare import compared
+from surgery.study.results._comparison import Comparison
+from surgery.study.results._drawn import StudyTable, written
+from surgery.study.results._elements import metric_of
 from surgery.study.results._row import ArmRow
 from surgery.study.results._rows import ArmTrials
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from rich.console import Console, ConsoleOptions, RenderableType
 
 
@@ -66,3 +83,118 @@ class StudyResults:
     def trials(self) -> pd.DataFrame:
         """One line per trial: `arm, seed, state, metrics, seconds` and what else."""
         return to_pandas(views.trials(self))
+
+    def to_markdown(self) -> str:
+        """The tables, one per tier, context and class of objectives."""
+        return "\n\n".join(map(markdown, views.tables(self)))
+
+    def to_latex(self) -> str:
+        """Likewise, as `table` environments; needs `\\usepackage{booktabs}`."""
+        return "\n".join(map(latex, views.tables(self)))
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """What `to_pandas` has, with all digits; written to a file if one is given."""
+        return written(csv_text(views.data(self)), path)
+
+    def to_tensorboard(self, logdir: str | os.PathLike[str]) -> None:
+        """Writes tables, charts, and a run per trial with `final/METRIC` and HParams.
+
+        A directory holds one study: writing again replaces the earlier one.
+        """
+        write_tensorboard(logdir, **_logs.logs(self))
+
+    def plot(
+        self,
+        metric: str | None = None,
+        *,
+        context: str | None = None,
+        tier: str | None = None,
+    ) -> Figure:
+        """A bar chart with intervals of one metric in one setting; the first ones."""
+        return _logs.chart(self, metric_of(self.provenance, metric), context, tier)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all as JSON; `load` reads any older version."""
+        _saved.save(path, self.rows, self.arms, self.provenance)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> StudyResults:
+        """Reads what `save` wrote; of functions only the hash of their code is kept."""
+        return cls(*_saved.load(path))
+
+    def compare(
+        self, ranking: Ranking, metric: str | None = None, ranked: str | None = None
+    ) -> Comparison:
+        """Whether the cheap lesion score predicts what training without a part does.
+
+        Args:
+            ranking: Of the layers, or `input:` features, that the study leaves out.
+            metric: The study's metric, by default its first.
+            ranked: The ranking's metric; by default the same, else its first.
+
+        Raises:
+            StudyError: They have no component, or not these metrics.
+        """
+        name = metric_of(self.provenance, metric)
+        objective = (name, self._up(name))
+        level = self._confidence
+        return compared(self.rows, self.arms, ranking, objective, ranked, level)
+
+    def importance(self, metric: str | None = None) -> StudyTable:
+        """Components ranked by how much worse a metric is without each."""
+        name = metric_of(self.provenance, metric)
+        table = _summary.importance(self.rows, self.arms, name, self._up(name))
+        return StudyTable(table)
+
+    def shares(self, metric: str | None = None) -> StudyTable:
+        """Each arm's share of the change from the full to the stripped arm.
+
+        Raises:
+            StudyError: No arm leaves out several things at once.
+        """
+        name = metric_of(self.provenance, metric)
+        return StudyTable(_together.shares(self.arms, name, self._confidence))
+
+    def joint(self, metric: str | None = None) -> StudyTable:
+        """Joint effects against the sums of the single ones.
+
+        Raises:
+            StudyError: No arm leaves out things that are also left out alone.
+        """
+        name = metric_of(self.provenance, metric)
+        return StudyTable(_together.joint(self.arms, name, self._confidence))
+
+    def build_up(self, metric: str | None = None) -> StudyTable:
+        """The way from the stripped arm to the full one, a step at a time.
+
+        Raises:
+            StudyError: No arm leaves out several things at once.
+        """
+        name = metric_of(self.provenance, metric)
+        up, level = self._up(name), self._confidence
+        return StudyTable(_build_up.build_up(self.arms, name, up, level))
+
+    def expectations(self) -> StudyTable:
+        """What was expected before the run, and what came."""
+        return StudyTable(_summary.expectations(self.rows, self.arms))
+
+    def costs(self) -> StudyTable:
+        """Time, parameters and multiply-adds of each arm."""
+        return StudyTable(_summary.costs(self.arms))
+
+    def summary(self, metric: str | None = None) -> dict[str, JSONValue]:
+        """Best, worst and average trial: `best_id, best_val, best_config, worst_id ...,
+        avg, metric_list, num_trials, early_stopped`, and the base's mean.
+
+        A trial's config says what it leaves *out*.
+        """
+        name = metric_of(self.provenance, metric)
+        return _summary.summary(self.arms, name, self._up(name))
+
+    def _up(self, metric: str) -> bool:
+        return views.higher_is_better(self.provenance)[metric]
+
+    @property
+    def _confidence(self) -> float:
+        level = self.provenance.get("confidence")
+        return level if isinstance(level, float) else 0.95

@@ -95,9 +95,7 @@ def expectations(rows: Sequence[ArmRow], arms: Sequence[ArmTrials]) -> Table:
         Column("belief"),
         Column("why"),
     )
-    return Table(
-        "Expected against actual", without_empty(columns, told), tuple(told)
-    )
+    return Table("Expected against actual", without_empty(columns, told), tuple(told))
 
 
 def costs(arms: Sequence[ArmTrials]) -> Table:
@@ -176,5 +174,7 @@ def _config(one: ArmTrials, seed: int) -> dict[str, JSONValue]:
 
 
 def _base(arms: Sequence[ArmTrials], metric: str) -> JSONValue:
-    values = [v for one in arms if not one.arm.parts for v in one.values(metric).values()]
+    values = [
+        v for one in arms if not one.arm.parts for v in one.values(metric).values()
+    ]
     return sum(values) / len(values) if values else None

@@ -74,8 +74,9 @@ def shares(arms: Sequence[ArmTrials], metric: str, confidence: float) -> Table:
         without_empty(columns, rows),
         tuple(rows),
         caption=(
-            f"share: an arm's change over that of everything together; {_level(confidence)}"
-            " interval after Fieller, as fractions. Shares need not add up to 100 %."
+            "share: an arm's change over that of everything together, with its "
+            f"{_level(confidence)} interval after Fieller, as fractions. Shares need "
+            "not add up to 100 %."
         ),
     )
 

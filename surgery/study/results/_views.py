@@ -102,7 +102,7 @@ def tables(results: Studied) -> tuple[Table, ...]:
     """One table per tier, context and class of objectives, for people."""
     keys = list(dict.fromkeys(_series(row)[:3] for row in results.rows))
     if not keys:
-        return (Table(_headline(results, ""), (), (), caption=_caption(results, ())),)
+        return (Table(headline(results, ""), (), (), caption=_caption(results, ())),)
     return tuple(
         _table(results, [row for row in results.rows if _series(row)[:3] == key], key)
         for key in keys
@@ -139,7 +139,7 @@ def _table(
         (Column("seconds", "number", "seconds"), True),
     )
     return Table(
-        title=_headline(results, " · ".join(filter(None, key))),
+        title=headline(results, " · ".join(filter(None, key))),
         columns=tuple(column for column, tells in columns if tells),
         rows=tuple(
             {
@@ -154,7 +154,8 @@ def _table(
     )
 
 
-def _headline(results: Studied, where: str) -> str:
+def headline(results: Studied, where: str) -> str:
+    """The title of a table or chart."""
     name = results.provenance.get("study")
     policy = results.provenance.get("policy")
     title = f"Study {name}: {policy}"
