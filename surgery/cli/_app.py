@@ -10,6 +10,7 @@ from surgery.cli._components import components
 from surgery.cli._demo import demo
 from surgery.cli._errors import debugging, told
 from surgery.cli._rank import rank
+from surgery.cli._study import study
 
 app = typer.Typer(
     name="surgery",
@@ -53,6 +54,7 @@ def surgery(
 app.command()(told(components))
 app.command()(told(rank))
 app.command()(told(demo))
+app.add_typer(study)
 
 
 def main() -> None:

@@ -74,14 +74,14 @@ def scatter(
             zorder=3,
         )
         if len(shown) <= _LABELS:
-            text = axes.annotate(
+            name = axes.annotate(
                 drawable(point.label),
                 (x, y),
                 xytext=(5, 5),
                 textcoords="offset points",
                 fontsize=8,
             )
-            verbatim(text)
+            verbatim(name)
     texts = [
         axes.set_xlabel(drawable(xlabel), fontsize=9),
         axes.set_ylabel(drawable(ylabel), fontsize=9),

@@ -17,6 +17,7 @@ from surgery.study._session import Session, executor_of, replayed, walks_of
 from surgery.study._smoke import SmokeTest, smoked
 from surgery.study._walk import Walk
 from surgery.study.arms import Factors, Features, Layers, Models
+from surgery.study.configs import with_values
 from surgery.study.execution import Factories, Recipe
 from surgery.study.executors import AbstractExecutor
 from surgery.study.policies import AbstractPolicy, LeaveOneOut
@@ -122,7 +123,7 @@ class Study:
         self._same_start = same_start
         self._trackers = tuple(trackers)
 
-    def plan(self) -> Plan:
+    def plan(self, *, seeds: Seeds | None = None) -> Plan:
         """The arms, before anything runs; prints as a table.
 
         Looks every name up, takes every layer away once and drops every feature once:
@@ -131,7 +132,7 @@ class Study:
         Raises:
             StudyError: For all mistakes that were found, one line each.
         """
-        design = self._design()
+        design = self._design(seeds)
         trials = self._known()
         walks = self._walks(design, trials)
         file = file_of(self._tiers[next(iter(self._tiers))].train)
@@ -203,6 +204,16 @@ class Study:
                 "contexts takes configs by name: study.contexts(tiny=..., base=...)"
             )
         self._configs = dict(configs)
+
+    def configure(self, values: Mapping[str, object]) -> None:
+        """Set other values at dotted paths of every base config; it stays as it was.
+
+        Raises:
+            StudyError: A config has nothing at one of the paths.
+        """
+        self._configs = {
+            name: with_values(config, values) for name, config in self._configs.items()
+        }
 
     def _results(self, design: Design) -> StudyResults:
         trials = self._known()

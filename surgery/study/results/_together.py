@@ -64,8 +64,8 @@ def shares(arms: Sequence[ArmTrials], metric: str, confidence: float) -> Table:
         Column("change", "signed"),
         Column("total", "signed"),
         Column("share", "percent"),
-        Column("low", "number"),
-        Column("high", "number"),
+        Column("low", "percent"),
+        Column("high", "percent"),
         Column("of"),
         Column("n", "integer", "seeds"),
     )
@@ -75,7 +75,7 @@ def shares(arms: Sequence[ArmTrials], metric: str, confidence: float) -> Table:
         tuple(rows),
         caption=(
             "share: an arm's change over that of everything together, with its "
-            f"{_level(confidence)} interval after Fieller, as fractions. Shares need "
+            f"{_level(confidence)} interval after Fieller. Shares need "
             "not add up to 100 %."
         ),
     )
