@@ -2,6 +2,7 @@
 
 from surgery import errors as errors
 from surgery import ops as ops
+from surgery import synthetic as synthetic
 from surgery._version import __version__ as __version__
 from surgery.ablation import Ablation as Ablation
 from surgery.ablation import ablate as ablate

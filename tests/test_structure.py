@@ -30,12 +30,13 @@ DOOR = {
     "freeze",
     "ops",
     "rank",
+    "synthetic",
 }
 
 # Each part imports only from those above it; parts on one line not from each other.
 ORDER = (
     ("errors", "_random", "_version", "_versions"),
-    ("data", "report", "stats"),
+    ("data", "report", "stats", "synthetic"),
     ("anatomy",),
     ("graphs", "targets"),
     ("ops",),
