@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -13,6 +14,7 @@ from surgery.cli._errors import told
 from surgery.cli._study_file import load_study, seeds_from
 from surgery.cli._tables import json_records
 from surgery.errors import StudyError
+from surgery.study import StudyResults, StudyTable
 
 File = Annotated[
     str,
@@ -173,7 +175,7 @@ def show(
         else:
             print(frame.to_csv(index=False) if form == "csv" else frame.to_string())
         return
-    tables = {
+    tables: dict[str, Callable[[], StudyResults | StudyTable]] = {
         "arms": lambda: results,
         "importance": lambda: results.importance(metric),
         "shares": lambda: results.shares(metric),
@@ -244,5 +246,7 @@ def _require(fits: bool, view: str, forms: str) -> None:
         raise StudyError(f"--view {view} is written as {forms}")
 
 
-for command in (plan, run, show, compare):
-    study.command()(told(command))
+study.command()(told(plan))
+study.command()(told(run))
+study.command()(told(show))
+study.command()(told(compare))

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import surgery
 from surgery.demos._recipes import RESNET, SWIN, Recipe
+from surgery.demos._told import beside_python
 from surgery.demos._train import Trained, digits_for, seeded, steps_of, train
 from surgery.demos._weights import load_weights, save_weights
 from surgery.errors import SurgeryError
@@ -90,23 +91,14 @@ def _say_where(folder: Path, images: int) -> None:
     example = folder / RESNET.name / "weights.safetensors"
     print(
         f"\nWeights, rankings (JSON) and TensorBoard logs are in {folder}. To look:\n"
-        f"  {_beside_python('tensorboard')} --logdir {folder}\n"
+        f"  {beside_python('tensorboard')} --logdir {folder}\n"
         f"Where {images} images cannot tell small changes of accuracy, a finer metric "
         "may:\n"
-        f'  {_beside_python("surgery")} rank "timm:resnet18?channels=(16,32,64,128)'
+        f'  {beside_python("surgery")} rank "timm:resnet18?channels=(16,32,64,128)'
         '&in_chans=1&num_classes=10" \\\n'
         f'    digits "layer*.*" --checkpoint {example} --input-size 32 \\\n'
         "    --mode identity --metric cross_entropy"
     )
-
-
-def _beside_python(program: str) -> str:
-    """How to call a program that was installed along, venv activated or not."""
-    path = Path(sys.executable).parent / program
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return program
 
 
 def _note(text: str) -> None:

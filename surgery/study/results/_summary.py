@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from surgery.report import Column, JSONValue, Table
 from surgery.study.arms import Arm
@@ -103,15 +102,13 @@ def costs(arms: Sequence[ArmTrials]) -> Table:
     rows: list[dict[str, object]] = []
     for context, tier, here in settings(arms):
         base = base_of(here)
-        old: dict[str, Any] = costs_of(base.trials) if base else {}
+        old = costs_of(base.trials) if base else {}
         for one in here:
-            new: dict[str, Any] = costs_of(one.trials)
+            new = costs_of(one.trials)
             row: dict[str, object] = {**where(context, tier), "arm": one.arm.name}
             for name in ("seconds", "parameters", "macs"):
                 row[name] = new[name]
-                before, after = old.get(name), new[name]
-                known = before and after is not None
-                row[f"{name}_relative"] = after / before - 1 if known else None
+                row[f"{name}_relative"] = _relative(old.get(name), new[name])
             rows.append(row)
     columns = (
         *_PLACE,
@@ -128,6 +125,10 @@ def costs(arms: Sequence[ArmTrials]) -> Table:
         without_empty(columns, rows),
         tuple(rows),
     )
+
+
+def _relative(before: float | None, after: float | None) -> float | None:
+    return None if not before or after is None else after / before - 1
 
 
 def summary(
