@@ -39,10 +39,10 @@ def run_synthetic(
         found[tier].to_tensorboard(folder / tier / "summary")
     print(
         heading(
-            "Sequences of segments, each of one of ten classes. One head says the class "
-            "of every frame, the other where segments begin; they share no parameter. "
-            "Frames are orthogonal embeddings (synthetic), or handwritten digits "
-            f"(digits); noise is added to both. {seeds} seeds."
+            "Sequences of segments, each of one of ten classes. One head says the "
+            "class of every frame, the other where segments begin; they share no "
+            "parameter. Frames are orthogonal embeddings (synthetic), or handwritten "
+            f"digits (digits); noise is added to both. {seeds} seeds."
         )
     )
     print("\n\n".join(map(str, sweep_tables(list(found.items()), noises))))

@@ -24,7 +24,7 @@ CONFIG: dict[str, Any] = {
     "lr": 0.01,
     "batch": 16,
 }
-NOISES = (0.5, 1.0, 2.0, 4.0)
+NOISES = (0.25, 0.5, 1.0, 2.0, 4.0)
 SEEDS = 4
 HEADS = ("classes", "boundaries")
 METRICS = {

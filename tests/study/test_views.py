@@ -128,7 +128,7 @@ def test_costs_are_told_against_the_base() -> None:
 def test_the_summary_says_best_worst_and_average_trials() -> None:
     found = results(BASE, A, arm(layer("b"), [None, 0.99, 0.5])).summary()
     assert found["best_val"] == 0.99 and found["worst_val"] == 0.5
-    assert found["best_config"] == {"arm": "b", "left_out": "excise b", "seed": 1}
+    assert found["best_config"] == {"arm": "b", "left_out": ["b"], "seed": 1}
     assert found["worst_id"] == "b---2"
     values = [0.90, 0.92, 0.94, 0.80, 0.83, 0.85, 0.99, 0.5]
     assert found["metric_list"] == values

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from surgery.report import Column, JSONValue, Table
-from surgery.study.arms import Arm
 from surgery.study.results._elements import base_of, settings, where
 from surgery.study.results._row import ArmRow
 from surgery.study.results._rows import ArmTrials, costs_of
@@ -165,7 +164,7 @@ def summary(
 def _config(one: ArmTrials, seed: int) -> dict[str, JSONValue]:
     settings: dict[str, JSONValue] = {
         "arm": one.arm.name,
-        "left_out": Arm(one.arm.parts).described() if one.arm.parts else None,
+        "left_out": [part.name for part in one.arm.parts],
         "seed": seed,
     }
     for name in ("context", "tier"):
