@@ -49,11 +49,10 @@ def demo(
     """
     from surgery.demos import run_demo, run_synthetic, run_titanic
 
-    given = {} if seeds is None else {"seeds": seeds}
     match which:
         case "ranking":
             run_demo(out or Path("runs/demo"), seed=seed, retrain=retrain)
         case "titanic":
-            run_titanic(out or Path("runs/titanic"), workers=workers, **given)
+            run_titanic(out or Path("runs/titanic"), seeds=seeds, workers=workers)
         case "synthetic":
-            run_synthetic(out or Path("runs/synthetic"), workers=workers, **given)
+            run_synthetic(out or Path("runs/synthetic"), seeds=seeds, workers=workers)

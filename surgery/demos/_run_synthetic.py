@@ -15,7 +15,7 @@ TIERS: tuple[Tier, ...] = ("synthetic", "digits")
 def run_synthetic(
     out: str | Path = "runs/synthetic",
     *,
-    seeds: int = SEEDS,
+    seeds: int | None = None,
     workers: int = 1,
     noises: tuple[float, ...] = NOISES,
     **config: object,
@@ -25,12 +25,13 @@ def run_synthetic(
     Everything goes to `out`, a folder per tier; what is done is not run again.
 
     Args:
-        seeds: How many.
+        seeds: How many; by default 4.
         workers: Processes that trials run in.
         noises: Levels of noise, ascending.
         config: Other values of the study's config.
     """
     folder = Path(out)
+    seeds = seeds or SEEDS
     found: dict[str, StudyResults] = {}
     for tier in TIERS:
         study = make_study(folder / tier, tier, seeds=seeds, noises=noises, **config)

@@ -25,7 +25,7 @@ from surgery.study import Comparison, Reporter, StudyResults
 def run_titanic(
     out: str | Path = "runs/titanic",
     *,
-    seeds: int = SEEDS,
+    seeds: int | None = None,
     workers: int = 1,
     **config: object,
 ) -> StudyResults:
@@ -34,11 +34,12 @@ def run_titanic(
     Everything goes to `out`; what is done there already is not run again.
 
     Args:
-        seeds: How many.
+        seeds: How many; by default 8.
         workers: Processes that trials run in.
         config: Other values of the study's config.
     """
     folder = Path(out)
+    seeds = seeds or SEEDS
     study = make_study(folder, seeds, **config)
     print(study.plan())
     results = study.run(workers=workers)

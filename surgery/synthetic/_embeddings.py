@@ -27,4 +27,5 @@ def class_embeddings(classes: int, size: int, *, seed: int = 0) -> Tensor:
     normal = torch.randn(size, classes, generator=draws, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
     # The signs of R's diagonal are the algorithm's choice: with them, Q is uniform.
-    return (q * r.diagonal().sign()).T.float().contiguous()
+    uniform: Tensor = q * r.diagonal().sign()
+    return uniform.T.float().contiguous()
