@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import surgery
 from surgery import synthetic
 from surgery.demos._digits import load_digits
+from surgery.study import Reporter
 
 CONFIG: dict[str, Any] = {
     "classes": 10,
@@ -85,12 +86,13 @@ def train(
     data: dict[str, synthetic.Sequences],
     config: dict[str, Any],
     device: str,
-    reporter: surgery.study.Reporter,
+    reporter: Reporter,
 ) -> dict[str, float]:
     """Both objectives at once; the scores of the evaluation sequences."""
     learning = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=config["lr"])
     size = config["batch"]
+    loss = torch.zeros(())
     for epoch in range(config["epochs"]):
         model.train()
         for batch in synthetic.batches(

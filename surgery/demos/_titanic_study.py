@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import surgery
 from surgery.demos._titanic import split_titanic
+from surgery.study import Reporter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,13 +80,14 @@ def train(
     data: dict[str, pd.DataFrame],
     config: dict[str, Any],
     device: str,
-    reporter: surgery.study.Reporter,
+    reporter: Reporter,
 ) -> dict[str, float]:
     """Plain training; the metrics of the test rows."""
     x, y = (tensor.to(device) for tensor in tensors(data["train"]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"])
     steps = config["epochs"] * -(-len(x) // config["batch"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    loss = torch.zeros(())
     for epoch in range(config["epochs"]):
         for batch in torch.randperm(len(x)).split(config["batch"]):
             loss = F.binary_cross_entropy_with_logits(model(x[batch]), y[batch])
