@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from surgery.backend import (
+    AUTOMATIC,
     EVALUATORS,
     AbstractEvaluator,
     Evaluated,
@@ -54,7 +55,7 @@ class Together:
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
-            self._names = list(EVALUATORS)
+            self._names = list(AUTOMATIC)
         modules = sum(1 for _ in runner.model.modules())
         self._estimate = _SECONDS + _SECONDS_PER_MODULE * modules
         self._spent = 0.0

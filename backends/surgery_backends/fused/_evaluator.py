@@ -15,7 +15,7 @@ from surgery.anatomy import close
 from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
 from surgery_backends._budget import default_budget
-from surgery_backends._trial import Trial
+from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._memory import peak_bytes
@@ -72,11 +72,8 @@ class FusedEvaluator(AbstractEvaluator):
         wanted: Collection[int],
         forward: Callable[..., Any],
     ) -> Evaluated:
-        kind = _kind(args, kwargs)
-        if kind not in self._plans:
-            self._plans[kind] = self._planned(args, kwargs, forward)
-        plan = self._plans[kind]
-        batch = _Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
+        batch = self._batch(args, kwargs, forward)
+        plan = self._plans[batch.kind]
         while True:
             members = tuple(
                 v for v in wanted if v not in self._left_out and plan.acts(v)
@@ -93,6 +90,23 @@ class FusedEvaluator(AbstractEvaluator):
                     ) from None
                 self._chosen[batch.shape] = stack // 2
 
+    def programs(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> list[FusedProgram]:
+        """What would evaluate such a batch, pass by pass; the first has the baseline.
+
+        Raises:
+            BackendError: It cannot be done exactly; says why.
+        """
+        batch = self._batch(args, kwargs, forward)
+        plan = self._plans[batch.kind]
+        members = tuple(v for v in wanted if v not in self._left_out and plan.acts(v))
+        return [self._chosen_program(batch, members)]
+
     def plan(self) -> dict[str, Any]:
         """How many variants were computed together, by samples in a batch."""
         stacks: dict[str, int] = {}
@@ -100,15 +114,32 @@ class FusedEvaluator(AbstractEvaluator):
             stacks[str(size)] = min(stack, stacks.get(str(size), stack))
         return {"stack": stacks}
 
+    def _batch(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        forward: Callable[..., Any],
+    ) -> _Batch:
+        """The batch, with a graph for its kind."""
+        kind = _kind(args, kwargs)
+        if kind not in self._plans:
+            self._plans[kind] = self._planned(args, kwargs, forward)
+        marked = self._plans[kind].marked
+        return _Batch(kind, args, kwargs, leaves_of(marked, args, kwargs))
+
     def _run(self, batch: _Batch, members: tuple[int, ...]) -> Evaluated:
+        outputs = self._outputs(self._chosen_program(batch, members), batch)
+        exact = self._bitwise and self._chosen[batch.shape] == 1
+        return Evaluated(outputs, exact=exact)
+
+    def _chosen_program(self, batch: _Batch, members: tuple[int, ...]) -> FusedProgram:
         if batch.shape not in self._chosen:
             self._chosen[batch.shape] = self._choose(batch, members)
         stack = self._chosen[batch.shape]
         name = batch.shape, members, stack
         if name not in self._programs:
             self._programs[name] = self._program(batch, members, stack)
-        outputs = self._outputs(self._programs[name], batch)
-        return Evaluated(outputs, exact=self._bitwise and stack == 1)
+        return self._programs[name]
 
     def _choose(self, batch: _Batch, members: tuple[int, ...]) -> int:
         """How many variants to compute together: the fastest that fits the budget."""
@@ -150,17 +181,8 @@ class FusedEvaluator(AbstractEvaluator):
         return fuse(self._model, plan, chunks, batch.leaves)
 
     def _outputs(self, program: FusedProgram, batch: _Batch) -> dict[int | None, Any]:
-        found: dict[int | None, Any] = {}
-        args, kwargs = tuple(batch.args), dict(batch.kwargs)
-        clocks = {edit.clock for trial in self._trials for edit in trial.edits}
-        for clock in clocks:
-            clock.start(self._model, args, kwargs)
-        try:
-            program.run(batch.leaves, found.__setitem__)
-        finally:
-            for clock in clocks:
-                clock.end(self._model, args, None)
-        return found
+        with clocked(self._model, self._trials, batch.args, batch.kwargs):
+            return program.outputs(batch.leaves)
 
     def _planned(
         self,

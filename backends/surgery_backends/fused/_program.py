@@ -75,6 +75,12 @@ class FusedProgram:
         finally:
             self.receiver.hand = None
 
+    def outputs(self, leaves: Sequence[Any]) -> dict[int | None, Any]:
+        """All outputs for a batch: the baseline's under `None`, variants' by number."""
+        found: dict[int | None, Any] = {}
+        self.run(leaves, found.__setitem__)
+        return found
+
 
 def leaves_of(
     marked: MarkedGraph, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -160,7 +166,8 @@ class Plan:
             values = {node: new[x] for node, x in tensors.items() if x in new}
             self.edits.append(found)
             self.values.append(values)
-            for node in (*values, *(places[place] for place in found)):
+            marks = [places[p] for p in found if p in places]  # others are dead code
+            for node in (*values, *marks):
                 seeds[node] = seeds.get(node, 0) | 1 << number
         self.differs = divergence(marked, seeds)
         self.starts = [0] * len(trials)
