@@ -2,3 +2,4 @@
 
 from surgery_backends.fused._compiled import CompiledEvaluator as CompiledEvaluator
 from surgery_backends.fused._evaluator import FusedEvaluator as FusedEvaluator
+from surgery_backends.fused._module import fuse_module as fuse_module

@@ -12,12 +12,13 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from surgery.anatomy import tensors
+from surgery.errors import BackendError
 from surgery.ops import sweeping
+from surgery_backends.fused import fuse_module
 from tests.backends.fused.sweeping import Sweep
 from tests.backends.fused.test_program import Averaging, Awkward
 from tests.excision.models import example, real_model
 
-MODES = ["zero", "constant", "mean", "identity", "noise", "resample"]
 TARGETS = ["one", "one@0", "one@1", "two", "act@1", "pair", "last", "input:y"]
 
 
@@ -166,6 +167,19 @@ def test_numbers_of_the_batch_at_hand_are_written_into_it() -> None:
     module = sweep.program(1, other).module()
     with torch.no_grad():
         assert agree(list(tensors(module(other))), sweep.fused(1, other))
+
+
+@pytest.mark.parametrize("together", [None, 1, 2])
+def test_fuse_module_is_all_of_it_in_one_call(together: int | None) -> None:
+    sweep = awkward("zero")
+    module = fuse_module(sweep.model, sweep.variants, sweep.args, together=together)
+    assert agree(outputs_of(module, sweep), sweep.fused(together or len(TARGETS)))
+
+
+def test_fuse_module_stacks_at_least_one_variant() -> None:
+    sweep = awkward("zero")
+    with pytest.raises(BackendError, match="at least 1: 0"):
+        fuse_module(sweep.model, sweep.variants, sweep.args, together=0)
 
 
 @pytest.mark.parametrize("stack", [1, 8])
