@@ -167,8 +167,10 @@ class CompiledEvaluator(AbstractEvaluator):
                 piece.compile = None
 
     def _compile(self, module: nn.Module) -> Function:
-        compiler: Callable[..., Function] = torch.compile
-        return compiler(module, fullgraph=True, dynamic=False, options=self._options)
+        function: Function = torch.compile(
+            module, fullgraph=True, dynamic=False, options=self._options
+        )
+        return function
 
     def _outputs(
         self,
