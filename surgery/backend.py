@@ -35,8 +35,12 @@ BUILT_IN: Mapping[str, str] = {
 EVALUATORS: Mapping[str, str] = {
     "fused": "surgery_backends.fused:FusedEvaluator",
     "replay": "surgery_backends.replay:ReplayEvaluator",
+    "compiled": "surgery_backends.fused:CompiledEvaluator",
 }
 """What evaluates many variants together, with the backends above."""
+
+AUTOMATIC: Sequence[str] = ("fused", "replay")
+"""Those that are tried, in this order, where the user names none."""
 
 
 class Action(Protocol):

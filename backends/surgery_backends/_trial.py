@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from surgery.anatomy import Component
 from surgery.ops import Edit
@@ -31,3 +32,22 @@ class Trial(Protocol):
     def apply(self) -> Callable[[], None]:
         """Put it in effect; what is returned undoes it."""
         ...
+
+
+@contextmanager
+def clocked(
+    model: nn.Module,
+    trials: Sequence[Trial],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Generator[None]:
+    """Have the operations of these trials see a forward of the model in this block."""
+    clocks = {edit.clock for trial in trials for edit in trial.edits}
+    given = tuple(args)
+    for clock in clocks:
+        clock.start(model, given, dict(kwargs))
+    try:
+        yield
+    finally:
+        for clock in clocks:
+            clock.end(model, given, None)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from surgery.backend import (
+    AUTOMATIC,
     EVALUATORS,
     AbstractEvaluator,
     Evaluated,
@@ -57,7 +58,7 @@ class Together:
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
-            self._names = list(EVALUATORS)
+            self._names = list(AUTOMATIC)
         if plan is not None:
             self._names = [name for name in EVALUATORS if name == plan["evaluator"]]
             self._forced = bool(self._names)

@@ -18,8 +18,9 @@ from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
 from surgery_backends.fused._bench import Bench, Chunks
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
-from surgery_backends.fused._planner import TOLERANCE, Choice, Planner
+from surgery_backends.fused._planner import Choice, Planner
 from surgery_backends.fused._program import FusedProgram, Plan, leaves_of
+from surgery_backends.fused._tolerance import tolerance
 
 _GRAPHS = 3
 """For so many shapes of inputs a graph is made; shapes beyond them run plainly."""
@@ -152,7 +153,7 @@ class FusedEvaluator(AbstractEvaluator):
         batch = Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
         ours = bench.run(bench.program(batch, []), batch)[None]
         theirs = forward(*args, **kwargs)
-        if not close(theirs, ours, TOLERANCE):
+        if not close(theirs, ours, tolerance(marked)):
             raise BackendError("its graph gives other values than the model")
         self._bitwise = self._bitwise and close(theirs, ours, 0)
         able = [v for v in range(len(self._trials)) if plan.acts(v)]
@@ -184,7 +185,7 @@ class FusedEvaluator(AbstractEvaluator):
             theirs = forward(*batch.args, **batch.kwargs)
         finally:
             undo()
-        if not close(theirs, ours, TOLERANCE):
+        if not close(theirs, ours, tolerance(bench.plan(batch).marked)):
             names = ", ".join(str(c) for c in self._trials[variant].components[:3])
             raise BackendError(f"its graph gives other values without {names}")
 

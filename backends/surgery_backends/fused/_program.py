@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from surgery.errors import BackendError
 from surgery.ops import Edit
 from surgery_backends._trial import Trial
+from surgery_backends.fused._lowered import lowered
 from surgery_backends.fused._marked import MarkedGraph, held_tensor
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import reuse_memory
@@ -31,14 +32,30 @@ class FusedProgram:
         tape: Takes the leaves of the inputs; hands the leaves of the baseline's
             output, and of every variant's, to `receiver` as soon as they are there.
         receiver: Where they go.
-        marked: The graph that it was made from.
+        plan: What it was made from.
+        chunks: Which variants it computes, and which of them together.
         calls: For how many of baseline and variants each node is computed.
     """
 
     tape: Tape
     receiver: Receiver
-    marked: MarkedGraph
+    plan: Plan
+    chunks: Sequence[Sequence[int]]
     calls: Mapping[fx.Node, int]
+
+    @property
+    def marked(self) -> MarkedGraph:
+        """The graph of the model."""
+        return self.plan.marked
+
+    def module(self) -> fx.GraphModule:
+        """The same as a module of torch.fx.
+
+        It takes what the model takes, in batches of the size at hand, and gives what
+        the model gives, with every tensor `[1 + N, ...]`: the baseline's first, then
+        every variant's by its number.
+        """
+        return lowered(self)
 
     def run(
         self, leaves: Sequence[Any], receive: Callable[[int | None, Any], None]
@@ -59,6 +76,12 @@ class FusedProgram:
             self.tape.run(leaves)
         finally:
             self.receiver.hand = None
+
+    def outputs(self, leaves: Sequence[Any]) -> dict[int | None, Any]:
+        """All outputs for a batch: the baseline's under `None`, variants' by number."""
+        found: dict[int | None, Any] = {}
+        self.run(leaves, found.__setitem__)
+        return found
 
 
 def leaves_of(
@@ -117,7 +140,7 @@ def fuse(
         emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
     if baseline:
         emitter.baseline()
-    return FusedProgram(emitter.finish(), emitter.receiver, plan.marked, writer.calls)
+    return FusedProgram(emitter.finish(), emitter.receiver, plan, chunks, writer.calls)
 
 
 class Plan:

@@ -84,7 +84,8 @@ def batch_axes(value: Tensor) -> list[int]:
 
 def treats_samples_alike(node: fx.Node) -> bool:
     """Whether a call gives and takes tensors with at most one axis of samples."""
-    given = [len(batch_axes(x)) for x in tensors_of(node)]
+    # Batch norms give empty tensors too, in the place of what only training needs.
+    given = [len(batch_axes(x)) for x in tensors_of(node) if not _is_empty(x)]
     taken = [len(batch_axes(x)) for n in operands(node) for x in tensors_of(n)]
     return all(n == 1 for n in given) and all(n <= 1 for n in taken)
 
@@ -118,6 +119,10 @@ def divergence(graph: MarkedGraph, seeds: Mapping[fx.Node, int]) -> dict[fx.Node
             bits |= found.get(operand, 0)
         found[node] = 0 if is_number(node) else bits
     return found
+
+
+def _is_empty(value: Tensor) -> bool:
+    return any(isinstance(size, int) and size == 0 for size in value.shape)
 
 
 def _is_symbol(size: Any) -> bool:
