@@ -15,9 +15,11 @@ from surgery.data import batch_length, keep_batch, put_samples, to_device
 from surgery.engine._baseline import Baseline, measure_baseline
 from surgery.engine._interrupt import interruptible
 from surgery.engine._metric import AbstractMetric, AbstractOutcome
+from surgery.engine._resident import Resident
 from surgery.engine._runner import Known, Runner
 from surgery.engine._steps import failed_samples
 from surgery.engine._swept import (
+    ROUNDING,
     Failure,
     Swept,
     differ,
@@ -29,9 +31,6 @@ from surgery.engine._together import Together
 from surgery.errors import SurgeryError
 from surgery.ops import Clock
 from surgery.report import Advance
-
-# A part of the largest value: as far as another order of sums takes a result.
-_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -97,18 +96,46 @@ class Sweep:
         stays. A second one ends it at once.
         """
         swept = Swept.start(self.metrics, len(self.variants), samples)
+        resident = self._resident(swept)
         stop = self.clock.watch(self.runner.model)
         try:
             with interruptible() as interrupted:
                 for number, batch in enumerate(batches):
-                    self._batch(number, batch, swept, advance)
+                    if resident.take(number, batch):
+                        advance(1 + len(self.variants))
+                    else:
+                        resident.settle()
+                        self._batch(number, batch, swept, advance)
                     if interrupted():
                         swept.interrupted = True
                         break
+                resident.settle()
         finally:
             stop()
             self.runner.put_back()
         return swept
+
+    def _resident(self, swept: Swept) -> Resident:
+        """What takes batches that need not be waited for."""
+
+        def again(number: int, batch: Any) -> None:
+            self._batch(number, batch, swept, _nothing)
+
+        def reaches(index: int, batch: Any, number: int) -> bool:
+            batch = to_device(batch, self.device)
+            base = self._baseline(batch, list(range(batch_length(batch))), number)
+            return differ(base.outputs, self._outputs(index, base, number, None)[0])
+
+        return Resident(
+            self.runner,
+            self.together,
+            self.metrics,
+            self.device,
+            swept,
+            again,
+            reaches,
+            self.names,
+        )
 
     def _batch(self, number: int, batch: Any, swept: Swept, advance: Advance) -> None:
         batch = to_device(batch, self.device)
@@ -180,7 +207,7 @@ class Sweep:
             swept.reached[index] = differ(base.outputs, outputs) and (
                 known is None
                 or exact
-                or not close(base.outputs, outputs, _ROUNDING)
+                or not close(base.outputs, outputs, ROUNDING)
                 or differ(base.outputs, self._outputs(index, base, number, None)[0])
             )
         ill = failed.nonzero().flatten().tolist()
@@ -229,3 +256,7 @@ def _known(evaluated: Evaluated | None, index: int | None) -> Known | None:
     if evaluated is None or index not in evaluated.outputs:
         return None
     return Known(evaluated.outputs[index])
+
+
+def _nothing(steps: int = 1) -> None:
+    """For batches whose progress was shown before."""

@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from surgery.backend import (
     EVALUATORS,
     AbstractEvaluator,
+    AbstractExecutor,
     Evaluated,
+    Recipe,
+    automatic,
     evaluator_class,
 )
 from surgery.data import fresh
@@ -54,12 +59,42 @@ class Together:
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
-            self._names = list(EVALUATORS)
+            first = next(runner.model.parameters(), None)
+            self._names = automatic("cpu" if first is None else first.device.type)
         modules = sum(1 for _ in runner.model.modules())
         self._estimate = _SECONDS + _SECONDS_PER_MODULE * modules
         self._spent = 0.0
         self._began: float | None = None
         self._checked: list[str] | None = None
+        self._covered: set[int | None] = set()
+        self.settled = 0
+        """Batches that were evaluated and scored without being waited for."""
+
+    @property
+    def records(self) -> bool:
+        """Whether executors run Python for the first batch of a form only."""
+        return self._evaluator is not None and self._evaluator.records
+
+    @property
+    def draws(self) -> bool:
+        """Whether any variant draws random numbers while the model runs."""
+        return any(
+            edit.operation.random for item in self._variants for edit in item.edits
+        )
+
+    def covers(self, wanted: Collection[int]) -> bool:
+        """Whether the last batch's outputs were all had together."""
+        return self._covered >= {None, *wanted}
+
+    def executor(self, recipe: Recipe, parts: Sequence[Tensor]) -> AbstractExecutor:
+        """What carries out a recipe for batches like one evaluated before.
+
+        Raises:
+            BackendError: The evaluator cannot do so.
+        """
+        if self._evaluator is None:
+            raise BackendError("there is no evaluator")
+        return self._evaluator.executor(recipe, parts)
 
     @property
     def name(self) -> str:
@@ -69,19 +104,27 @@ class Together:
     def plan(self) -> dict[str, Any]:
         """What was chosen, as plain JSON."""
         chosen = {} if self._evaluator is None else self._evaluator.plan()
-        return {"evaluator": self.name, **chosen, "notes": self.notes}
+        return {
+            "evaluator": self.name,
+            **chosen,
+            "settled": self.settled,
+            "notes": self.notes,
+        }
 
     def evaluate(
         self, batch: Any, number: int, wanted: Collection[int]
     ) -> Evaluated | None:
         """Outputs for a batch; none where it has to run plainly."""
+        self._covered = set()
         self._count_time()
         if not self._names or not self._is_worth_it(number):
             return None
         while self._names:
             try:
                 self._require_fit(batch, number)
-                return self._evaluated(batch, number, wanted)
+                found = self._evaluated(batch, number, wanted)
+                self._covered = set(found.outputs)
+                return found
             except BackendError as error:
                 if self._forced:
                     raise

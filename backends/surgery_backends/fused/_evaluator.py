@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from surgery.anatomy import close
-from surgery.backend import AbstractEvaluator, Evaluated
+from surgery.backend import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery.errors import BackendError
 from surgery_backends._budget import default_budget
 from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
+from surgery_backends.fused._direct import DirectExecutor, clocked
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._memory import peak_bytes
 from surgery_backends.fused._program import (
@@ -93,6 +94,50 @@ class FusedEvaluator(AbstractEvaluator):
                     ) from None
                 self._chosen[batch.shape] = stack // 2
 
+    def executor(self, recipe: Recipe, tensors: Sequence[Tensor]) -> AbstractExecutor:
+        args, kwargs = recipe.call(tensors)
+        programs = self.programs(args, kwargs, recipe.wanted)
+        exact = self.is_exact(args, kwargs)
+        return DirectExecutor(self._model, self._trials, programs, recipe, exact=exact)
+
+    def programs(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Collection[int]
+    ) -> list[FusedProgram]:
+        """What evaluates batches of this size, each a part of the variants.
+
+        Raises:
+            BackendError: Inputs like these were never evaluated.
+        """
+        batch = self._known(args, kwargs)
+        plan = self._plans[batch.kind]
+        members = tuple(v for v in wanted if v not in self._left_out and plan.acts(v))
+        if batch.shape not in self._chosen:
+            self._chosen[batch.shape] = self._choose(batch, members)
+        name = batch.shape, members, self._chosen[batch.shape]
+        if name not in self._programs:
+            self._programs[name] = self._program(batch, members, name[2])
+        return [self._programs[name]]
+
+    def is_exact(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether those programs give, bit for bit, what forwards would."""
+        return self._bitwise and self._chosen[self._known(args, kwargs).shape] == 1
+
+    def shrink(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Compute half as many variants together; whether that could be."""
+        shape = self._known(args, kwargs).shape
+        self._programs.clear()
+        self._chosen[shape], before = max(1, self._chosen[shape] // 2), self._chosen[
+            shape
+        ]
+        return before > 1
+
+    def _known(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Batch:
+        kind = _kind(args, kwargs)
+        if kind not in self._plans:
+            raise BackendError("there is no graph for such inputs yet")
+        marked = self._plans[kind].marked
+        return _Batch(kind, args, kwargs, leaves_of(marked, args, kwargs))
+
     def plan(self) -> dict[str, Any]:
         """How many variants were computed together, by samples in a batch."""
         stacks: dict[str, int] = {}
@@ -151,15 +196,8 @@ class FusedEvaluator(AbstractEvaluator):
 
     def _outputs(self, program: FusedProgram, batch: _Batch) -> dict[int | None, Any]:
         found: dict[int | None, Any] = {}
-        args, kwargs = tuple(batch.args), dict(batch.kwargs)
-        clocks = {edit.clock for trial in self._trials for edit in trial.edits}
-        for clock in clocks:
-            clock.start(self._model, args, kwargs)
-        try:
+        with clocked(self._model, self._trials, batch.args, batch.kwargs):
             program.run(batch.leaves, found.__setitem__)
-        finally:
-            for clock in clocks:
-                clock.end(self._model, args, None)
         return found
 
     def _planned(
