@@ -129,7 +129,7 @@ class AbstractExecutor(ABC):
     """Carries out a recipe for batches of one form.
 
     Attributes:
-        exact: Whether each output is, bit for bit, what a forward of its own would give.
+        exact: Whether each output is bit for bit that of a forward of its own.
     """
 
     exact: bool
@@ -177,12 +177,18 @@ class AbstractEvaluator(ABC):
             BackendError: It cannot do so exactly; says why.
         """
 
-    def executor(self, recipe: Recipe, tensors: Sequence[Tensor]) -> AbstractExecutor:
-        """What carries out a recipe for batches like one that was evaluated before.
+    def executor(
+        self,
+        recipe: Recipe,
+        tensors: Sequence[Tensor],
+        forward: Callable[..., Any],
+    ) -> AbstractExecutor:
+        """What carries out a recipe for batches of one form.
 
         Args:
             recipe: The recipe.
-            tensors: Such a batch's, on the model's device or on the CPU.
+            tensors: Such a batch's, on the model's device.
+            forward: Runs the model as it is, on inputs like these.
 
         Raises:
             BackendError: It cannot do so; says why.

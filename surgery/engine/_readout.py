@@ -46,9 +46,7 @@ class Readout:
         self._reaches = reaches
         self._names = names
 
-    def add(
-        self, waiting: Sequence[Waiting], scoring: Scoring, *, exact: bool
-    ) -> None:
+    def add(self, waiting: Sequence[Waiting], scoring: Scoring, *, exact: bool) -> None:
         """Add these batches, in order.
 
         Args:
@@ -65,9 +63,7 @@ class Readout:
             else:
                 self._add(item, tables, rows, scoring.rows, exact=exact)
 
-    def _is_doubtful(
-        self, tables: Tables, slots: Sequence[int], rows: int
-    ) -> bool:
+    def _is_doubtful(self, tables: Tables, slots: Sequence[int], rows: int) -> bool:
         """Whether a batch needs the general way."""
         first = slots[0]
         if bool(tables[FAILED][0, first, :rows].any()):

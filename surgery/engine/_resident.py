@@ -3,8 +3,8 @@
 One after the other, variants are judged on the host: are their outputs finite, do they
 differ, what does the metric say. Here a batch is handed over whole and nothing is
 waited for; what came out is read when some batches are done, and added to the outcomes
-as if it had just been measured. A batch in which a sample failed in the untouched model,
-or whose labels a metric refuses, runs again in the general way, which tells and raises.
+as if it had just been measured. A batch in which a sample failed in the untouched
+model, or whose labels a metric refuses, runs again in the general way, which tells.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from surgery.backend import AbstractExecutor, Recipe
-from surgery.data import Form, batch_length, fresh, taken_apart, to_device
+from surgery.data import Form, batch_length, fresh, taken_apart
 from surgery.engine._answers import require_no_hooks
 from surgery.engine._callable import CallableMetric
 from surgery.engine._metric import AbstractMetric
@@ -77,7 +76,7 @@ class Resident:
         runner: Runs the model.
         together: Has the evaluator.
         metrics: What is measured.
-        device: Where the model is.
+        put: Brings a batch to where the model is.
         swept: What is filled.
         again: Runs a batch in the general way.
         reaches: Whether a variant's own forward differs from the untouched model's.
@@ -89,7 +88,7 @@ class Resident:
         runner: Runner,
         together: Together,
         metrics: Sequence[AbstractMetric],
-        device: torch.device,
+        put: Callable[[Any], Any],
         swept: Swept,
         again: Callable[[int, Any], None],
         reaches: Callable[[int, Any, int], bool],
@@ -98,10 +97,11 @@ class Resident:
         self._runner = runner
         self._together = together
         self._metrics = metrics
-        self._device = device
+        self._put = put
         self._swept = swept
         self._readout = Readout(metrics, swept, again, reaches, names)
         self._stations: dict[Form, _Station] = {}
+        self._met: set[Form] = set()
         self._current: _Station | None = None
         self._waiting: list[Waiting] = []
         self._used = 0
@@ -119,19 +119,26 @@ class Resident:
             return False
         try:
             self._require()
-            if not self._together.records:
-                batch = to_device(batch, self._device)
-            parts, form = taken_apart(batch)
+            if not self._together.records:  # else it is brought there meanwhile
+                batch = self._put(batch)
+            _, form = taken_apart(batch)
             size = batch_length(batch)
-            station = self._station_for(form, size, parts, wanted)
+            station = self._station_for(form, size)
+            if station is None and self._is_rare(form):
+                return False
+            if station is None:
+                station = self._new_station(form, size, batch, number, wanted)
         except Exception as error:  # judged by the general way
             return self._refuse(error)
+        # The general way runs on a copy too: kernels look at where memory begins.
+        kept = fresh(batch)
+        parts, _ = taken_apart(kept)
         runs = [parts] if station.size == size else padded(parts, size, station.size)
         if self._current is not station or self._used + len(runs) > station.slots:
             self.settle()
         self._current = station
         slots = tuple(range(self._used, self._used + len(runs)))
-        item = Waiting(number, fresh(batch), size, slots)
+        item = Waiting(number, kept, size, slots)
         try:
             self._run(item, runs, station, wanted)
         except Exception as error:  # likewise
@@ -150,9 +157,7 @@ class Resident:
         station, waiting = self._current, self._waiting
         self._waiting, self._used = [], 0
         if station is not None and waiting:
-            self._readout.add(
-                waiting, station.scoring, exact=station.executor.exact
-            )
+            self._readout.add(waiting, station.scoring, exact=station.executor.exact)
             self._together.settled += len(waiting)
 
     def _wanted(self) -> list[int]:
@@ -194,23 +199,30 @@ class Resident:
         if missing:
             raise BackendError(f"{missing} variants are not in the program")
 
-    def _station_for(
-        self, form: Form, size: int, parts: list[Tensor], wanted: list[int]
-    ) -> _Station:
+    def _station_for(self, form: Form, size: int) -> _Station | None:
+        """The one for batches of this form, or of a larger one that they can fill."""
         name = self._together.name
-        self._stations = {
-            known: kept for known, kept in self._stations.items() if kept.evaluator == name
-        }
-        if form in self._stations:
-            return self._stations[form]
-        if self._together.records and not self._together.draws:
-            for known, station in self._stations.items():
-                if 1 < size < station.size and form == known.shortened(
-                    station.size, size
-                ):
-                    return station
+        stations = {k: s for k, s in self._stations.items() if s.evaluator == name}
+        self._stations = stations
+        if form in stations or not self._together.records or self._together.draws:
+            return stations.get(form)
+        for known, station in stations.items():
+            if 1 < size < station.size and form == known.shortened(station.size, size):
+                return station
+        return None
+
+    def _is_rare(self, form: Form) -> bool:
+        """Whether recording does not pay for such batches yet: the last one, say."""
+        rare = self._together.records and bool(self._stations) and form not in self._met
+        self._met.add(form)
+        return rare
+
+    def _new_station(
+        self, form: Form, size: int, batch: Any, number: int, wanted: Sequence[int]
+    ) -> _Station:
         if len(self._stations) == _FORMS:
             raise BackendError(f"batches of more than {_FORMS} shapes")
+        parts, _ = taken_apart(self._put(batch))
         held = sum(part.nbytes for part in parts)
         slots = max(2, min(_SLOTS, _BYTES // max(1, held)))
         scoring = Scoring(
@@ -223,7 +235,8 @@ class Resident:
             ROUNDING,
         )
         recipe = Recipe(scoring.call, scoring.score, wanted)
-        executor = self._together.executor(recipe, parts)
+        executor = self._together.executor(recipe, parts, number)
+        name = self._together.name
         station = _Station(form, size, slots, scoring, executor, name)
         self._stations[form] = station
         return station

@@ -59,6 +59,7 @@ class Scoring:
         self.rows = 0
         """Rows of outputs per sample."""
         self.seen: set[Key] = set()
+        self._base: list[Tensor] = []
         self._runner = runner
         self._form = form
         self._size = size
@@ -80,7 +81,8 @@ class Scoring:
     ) -> None:
         """Take in outputs of a batch; see `Recipe.score`."""
         batch = self._form.filled(parts)
-        keys: list[Key] = [None, *sorted(k for k in outputs if k is not None)]
+        keys: list[Key] = [None] if None in outputs else []
+        keys += sorted(k for k in outputs if k is not None)
         given: dict[Key, Any] = {}
         labels: Any = None
         for key in keys:
@@ -90,8 +92,9 @@ class Scoring:
         ledger = self._opened(failed)
         ledger.write(FAILED, keys, slot, failed)
         self._compare(ledger, slot, given)
+        shown = next(iter(given.values()))
         for place, metric in enumerate(self._metrics):
-            with blamed(metric.name, given[None], labels):
+            with blamed(metric.name, shown, labels):
                 if isinstance(metric, PerSampleMetric):
                     self._measure(ledger, place, metric, slot, given, labels)
                 elif isinstance(metric, CallableMetric):
@@ -104,24 +107,36 @@ class Scoring:
             self.rows, rest = divmod(width, self._size)
             if rest or not width:
                 raise BackendError(f"{width} rows of outputs for {self._size} samples")
-            self.ledger = Ledger(
-                len(self._reached), width, self._slots, failed.device
-            )
+            self.ledger = Ledger(len(self._reached), width, self._slots, failed.device)
         if width != self.ledger.width:
             raise BackendError("the number of rows of outputs changes")
         return self.ledger
 
     def _compare(self, ledger: Ledger, slot: Tensor, given: Mapping[Key, Any]) -> None:
         """Which outputs differ from the untouched model's, of those not known to."""
+        if None in given:
+            self._keep(tensors(given[None]))
         open_ = [k for k in given if k is not None and not self._reached[k]]
         if not open_:
             return
-        ours = tensors(given[None])
-        pairs = [(ours, tensors(given[key])) for key in open_]
+        pairs = [(self._base, tensors(given[key])) for key in open_]
         differs = torch.stack([_differ(*pair) for pair in pairs])
         far = torch.stack([_far(*pair, self._rounding) for pair in pairs])
         ledger.write(DIFFERS, open_, slot, differs)
         ledger.write(FAR, open_, slot, far)
+
+    def _keep(self, base: Sequence[Tensor]) -> None:
+        """Keep the untouched model's outputs for later passes, which have none.
+
+        Always in the same memory: what is recorded is recorded for that.
+        """
+        if all(self._reached):
+            return
+        if [x.shape for x in base] != [x.shape for x in self._base]:
+            self._base = [x.clone() for x in base]
+        else:
+            for held, new in zip(self._base, base, strict=True):
+                held.copy_(new)
 
     def _measure(
         self,
@@ -143,6 +158,8 @@ class Scoring:
             found = [metric.formula(item, labels, checks) for item in given.values()]
             values, weights = torch.stack([one for one, _ in found]), found[0][1]
         ledger.write((place, ""), keys, slot, values)
+        if None not in given:
+            return  # labels are the same for all
         if weights is not None:
             ledger.write((place, "weights"), [None], slot, weights[None])
         if checks.ignored is not None:
@@ -159,9 +176,7 @@ class Scoring:
         given: Mapping[Key, Any],
         labels: Any,
     ) -> None:
-        found = [
-            metric.named(metric.function(item, labels)) for item in given.values()
-        ]
+        found = [metric.named(metric.function(item, labels)) for item in given.values()]
         for name in found[0]:
             values = [one.get(name) for one in found]
             if not all(_is_per_sample(value, ledger.width) for value in values):

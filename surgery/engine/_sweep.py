@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class Sweep:
             self.runner,
             self.together,
             self.metrics,
-            self.device,
+            partial(to_device, device=self.device),
             swept,
             again,
             reaches,

@@ -86,15 +86,19 @@ class Together:
         """Whether the last batch's outputs were all had together."""
         return self._covered >= {None, *wanted}
 
-    def executor(self, recipe: Recipe, parts: Sequence[Tensor]) -> AbstractExecutor:
-        """What carries out a recipe for batches like one evaluated before.
+    def executor(
+        self, recipe: Recipe, parts: Sequence[Tensor], number: int
+    ) -> AbstractExecutor:
+        """What carries out a recipe for batches like this one.
 
         Raises:
             BackendError: The evaluator cannot do so.
         """
         if self._evaluator is None:
             raise BackendError("there is no evaluator")
-        return self._evaluator.executor(recipe, parts)
+        forward = _forward(self._runner, number)
+        with self._runner.prepared(number):
+            return self._evaluator.executor(recipe, parts, forward)
 
     @property
     def name(self) -> str:

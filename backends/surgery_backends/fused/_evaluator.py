@@ -73,11 +73,8 @@ class FusedEvaluator(AbstractEvaluator):
         wanted: Collection[int],
         forward: Callable[..., Any],
     ) -> Evaluated:
-        kind = _kind(args, kwargs)
-        if kind not in self._plans:
-            self._plans[kind] = self._planned(args, kwargs, forward)
-        plan = self._plans[kind]
-        batch = _Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
+        batch = self._batch(args, kwargs, forward)
+        plan = self._plans[batch.kind]
         while True:
             members = tuple(
                 v for v in wanted if v not in self._left_out and plan.acts(v)
@@ -94,21 +91,30 @@ class FusedEvaluator(AbstractEvaluator):
                     ) from None
                 self._chosen[batch.shape] = stack // 2
 
-    def executor(self, recipe: Recipe, tensors: Sequence[Tensor]) -> AbstractExecutor:
+    def executor(
+        self,
+        recipe: Recipe,
+        tensors: Sequence[Tensor],
+        forward: Callable[..., Any],
+    ) -> AbstractExecutor:
         args, kwargs = recipe.call(tensors)
-        programs = self.programs(args, kwargs, recipe.wanted)
-        exact = self.is_exact(args, kwargs)
+        programs = self.programs(args, kwargs, recipe.wanted, forward)
+        exact = self.is_exact(args, kwargs, recipe.wanted, forward)
         return DirectExecutor(self._model, self._trials, programs, recipe, exact=exact)
 
     def programs(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], wanted: Collection[int]
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
     ) -> list[FusedProgram]:
-        """What evaluates batches of this size, each a part of the variants.
+        """What would evaluate such a batch, pass by pass; the first has the baseline.
 
         Raises:
-            BackendError: Inputs like these were never evaluated.
+            BackendError: It cannot be done exactly; says why.
         """
-        batch = self._known(args, kwargs)
+        batch = self._batch(args, kwargs, forward)
         plan = self._plans[batch.kind]
         members = tuple(v for v in wanted if v not in self._left_out and plan.acts(v))
         if batch.shape not in self._chosen:
@@ -118,23 +124,41 @@ class FusedEvaluator(AbstractEvaluator):
             self._programs[name] = self._program(batch, members, name[2])
         return [self._programs[name]]
 
-    def is_exact(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    def is_exact(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> bool:
         """Whether those programs give, bit for bit, what forwards would."""
-        return self._bitwise and self._chosen[self._known(args, kwargs).shape] == 1
+        shape = self._batch(args, kwargs, forward).shape
+        return self._bitwise and self._chosen[shape] == 1
 
-    def shrink(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Compute half as many variants together; whether that could be."""
-        shape = self._known(args, kwargs).shape
+    def shrink(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> bool:
+        """Compute fewer variants at a time from now on; whether that can be."""
+        shape = self._batch(args, kwargs, forward).shape
+        before = self._chosen[shape]
+        self._chosen[shape] = max(1, before // 2)
         self._programs.clear()
-        self._chosen[shape], before = max(1, self._chosen[shape] // 2), self._chosen[
-            shape
-        ]
         return before > 1
 
-    def _known(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Batch:
+    def _batch(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        forward: Callable[..., Any],
+    ) -> _Batch:
+        """The batch, with a graph for its kind."""
         kind = _kind(args, kwargs)
         if kind not in self._plans:
-            raise BackendError("there is no graph for such inputs yet")
+            self._plans[kind] = self._planned(args, kwargs, forward)
         marked = self._plans[kind].marked
         return _Batch(kind, args, kwargs, leaves_of(marked, args, kwargs))
 

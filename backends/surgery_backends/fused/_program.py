@@ -96,6 +96,8 @@ def fuse(
     plan: Plan,
     chunks: Sequence[Sequence[int]],
     leaves: Sequence[Any],
+    *,
+    baseline: bool = True,
 ) -> FusedProgram:
     """Write the program for batches of the size at hand.
 
@@ -104,12 +106,15 @@ def fuse(
         plan: Its graph, and where variants differ.
         chunks: Which of them are computed together.
         leaves: Inputs of one batch.
+        baseline: Whether it gives the baseline's output too.
     """
     sizes = Sizes(plan.marked, leaves)
     writer = Writer(plan.marked, sizes, plan.differs, plan.edits)
     emitter = _Emitter(model, plan, writer)
     for chunk in chunks:
         emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
+    if baseline:
+        emitter.baseline()
     return FusedProgram(emitter.finish(), emitter.receiver, plan.marked)
 
 
@@ -214,10 +219,13 @@ class _Emitter:
             lookup = writer.lookup(variant, spreads)
             self._give(variant, lookup)
 
-    def finish(self) -> Tape:
+    def baseline(self) -> None:
         """Write the rest of the baseline, and its output."""
         self._baseline_to(len(self._nodes))
         self._give(None, self._writer.base.__getitem__)
+
+    def finish(self) -> Tape:
+        """Everything is written."""
         tape = self._writer.tape
         reuse_memory(tape, self._writer.reusable)
         tape.close()
