@@ -177,13 +177,13 @@ class Scoring:
         labels: Any,
     ) -> None:
         found = [metric.named(metric.function(item, labels)) for item in given.values()]
+        if any(one.keys() != found[0].keys() for one in found):
+            raise BackendError(f"{metric.name} gives other names from call to call")
         for name in found[0]:
-            values = [one.get(name) for one in found]
+            values = [one[name] for one in found]
             if not all(_is_per_sample(value, ledger.width) for value in values):
                 raise BackendError(f"{metric.name} does not give tensors per sample")
             ledger.write((place, name), list(given), slot, torch.stack(values))
-        if any(one.keys() != found[0].keys() for one in found):
-            raise BackendError(f"{metric.name} gives other names from call to call")
 
 
 def _in_one_go(main: Sequence[Tensor], labels: Any) -> bool:

@@ -156,7 +156,7 @@ def made(name: str) -> nn.Module:
     if name == "gpt2":
         return real_model(name)
     torch.manual_seed(0)
-    options = {"img_size": 32} if name == "test_vit" else {}
+    options: dict[str, Any] = {"img_size": 32} if name == "test_vit" else {}
     model: nn.Module = timm.create_model(name, num_classes=5, **options)
     shake(model, 0)
     return model.eval()
