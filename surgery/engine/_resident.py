@@ -168,6 +168,10 @@ class Resident:
         """Refuse sweeps whose scoring may look at values."""
         if self._runner.step is not default_step:
             raise BackendError("the step is the user's own")
+        if self._together.records and self._together.unrecordable:
+            raise BackendError(
+                f"mode={self._together.unrecordable!r} may look at values"
+            )
         for metric in self._metrics:
             known = isinstance(metric, PerSampleMetric) or (
                 isinstance(metric, CallableMetric) and not self._together.records

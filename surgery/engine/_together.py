@@ -82,6 +82,12 @@ class Together:
             edit.operation.random for item in self._variants for edit in item.edits
         )
 
+    @property
+    def unrecordable(self) -> str:
+        """An operation of which a recording would not hold for other batches, if any."""
+        operations = (edit.operation for item in self._variants for edit in item.edits)
+        return next((op.mode for op in operations if not op.recordable), "")
+
     def covers(self, wanted: Collection[int]) -> bool:
         """Whether the last batch's outputs were all had together."""
         return self._covered >= {None, *wanted}

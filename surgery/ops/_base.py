@@ -76,6 +76,9 @@ class AbstractOutputOperation(AbstractOperation):
     draws_alike: ClassVar[bool] = False
     # Whether it takes other samples' values: what holds no data has none.
     over_samples: ClassVar[bool] = False
+    # Whether what it launches depends on shapes and draws only: a recording of it then
+    # holds for other batches too.
+    recordable: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, output: Tensor, firing: Firing) -> Replacement:

@@ -35,6 +35,7 @@ class Noise(AbstractOutputOperation):
     relative: bool = True
     on: Literal["output", "parameters"] = "output"
     mode: ClassVar[str] = "noise"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -83,6 +84,7 @@ class Resample(AbstractOutputOperation):
 
     donors: int = 64
     mode: ClassVar[str] = "resample"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
     draws_alike: ClassVar[bool] = True
     over_samples: ClassVar[bool] = True

@@ -423,6 +423,25 @@ def test_what_does_not_qualify_is_said(
     assert {row.n for row in ranking.rows} == {22}
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"mode": lambda output, inputs: output * 0}, "mode='callable' may look"),
+        ({"metric": picky, "higher_is_better": True}, "picky is no formula"),
+    ],
+)
+def test_functions_of_the_users_own_are_not_recorded(
+    options: dict[str, Any],
+    why: str,
+    two: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_together, "evaluator_class", lambda name: RECORDER)
+    ranking = ranked(two, inputs(), PARTS, **options)
+    assert settled(ranking) == 0
+    assert why in notes(ranking)
+
+
 def test_a_cuda_graph_needs_a_cuda_device(two: nn.Module) -> None:
     with pytest.raises(BackendError, match=r"Engine\(device='cuda'"):
         ranked(two, inputs(), PARTS, backend="cudagraph")
