@@ -22,8 +22,9 @@ class Engine:
     Attributes:
         backend: How variants run. `"fused"`: all together, in one program made from the
             model's graph. `"cudagraph"`: the same, recorded once for each shape of
-            batches and launched as a whole, on a CUDA device. `"replay"`: without a graph, by modules that give again what
-            they gave before. `"auto"`: these where it pays and can be, else one by one.
+            batches and launched as a whole, on a CUDA device. `"replay"`: without a
+            graph, by modules that give again what they gave before. `"auto"`: these
+            where it pays and can be, else one by one.
             Any other name: one by one, by that backend.
         device: Where to run. Default: where the model is. The model is moved for the
             sweep and back afterwards.

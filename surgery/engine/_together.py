@@ -84,7 +84,7 @@ class Together:
 
     @property
     def unrecordable(self) -> str:
-        """An operation of which a recording would not hold for other batches, if any."""
+        """An operation of which a recording holds for no other batch, if any."""
         operations = (edit.operation for item in self._variants for edit in item.edits)
         return next((op.mode for op in operations if not op.recordable), "")
 
