@@ -36,6 +36,7 @@ _BYTES = 2**28
 _FORMS = 8
 """For so many forms of batches there is an executor; others run in the general way."""
 _FAILURES = 3
+_NOT_HERE = "scored one variant after the other: "
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,11 @@ class Resident:
             SurgeryError: As `settle`.
         """
         wanted = self._wanted()
-        if self._off or not wanted or not self._together.covers(wanted):
+        absent = self._together.absent(wanted)
+        if self._off or not wanted or absent is None:
+            return False
+        if absent:
+            self._together.note(_NOT_HERE + f"{len(absent)} variants run by themselves")
             return False
         try:
             self._require()
@@ -186,7 +191,7 @@ class Resident:
         self._failures += 1
         if not self._stations or self._failures == _FAILURES:
             self._off = True
-            self._together.note(f"scored one variant after the other: {why}")
+            self._together.note(_NOT_HERE + why)
         return False
 
     def _run(

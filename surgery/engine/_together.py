@@ -88,9 +88,12 @@ class Together:
         operations = (edit.operation for item in self._variants for edit in item.edits)
         return next((op.mode for op in operations if not op.recordable), "")
 
-    def covers(self, wanted: Collection[int]) -> bool:
-        """Whether the last batch's outputs were all had together."""
-        return self._covered >= {None, *wanted}
+    def absent(self, wanted: Collection[int]) -> set[int] | None:
+        """Of which variants the last batch's outputs were not had together.
+
+        `None` where none were.
+        """
+        return set(wanted) - self._covered if None in self._covered else None
 
     def executor(
         self, recipe: Recipe, parts: Sequence[Tensor], number: int

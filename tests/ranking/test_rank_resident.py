@@ -423,6 +423,20 @@ def test_what_does_not_qualify_is_said(
     assert {row.n for row in ranking.rows} == {22}
 
 
+def test_variants_that_run_by_themselves_are_said(
+    two: nn.Module, resident: str, swept: list[Swept], general: Callable[[], None]
+) -> None:
+    def narrow(output: Tensor, inputs: Any) -> Tensor:
+        if output.shape[1] < 8:
+            raise ValueError("too narrow")
+        return torch.zeros_like(output)
+
+    fast, _ = both(general, two, inputs(20), mode=narrow, on_error="skip")
+    assert settled(fast) == 0
+    assert "1 variants run by themselves" in notes(fast)
+    assert everything(swept[0]) == everything(swept[1])
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -86,6 +86,6 @@ class DirectExecutor(AbstractExecutor):
         self._bodies = [Body(model, trials, program, recipe) for program in programs]
 
     def run(self, tensors: Sequence[Tensor], place: int) -> None:
-        where = torch.tensor([place], device=tensors[0].device)
+        where = torch.full((1,), place, device=tensors[0].device)
         for body in self._bodies:
             body(tensors, where)
