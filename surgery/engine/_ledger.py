@@ -56,10 +56,6 @@ class Ledger:
         place = self._places(keys), slot.expand(len(keys))
         self._tables[name].index_put_(place, values)
 
-    def has(self, name: Hashable) -> bool:
-        """Whether anything was kept under this name."""
-        return name in self._tables
-
     def read(self) -> dict[Hashable, Tensor]:
         """All tables, on the CPU: `[row, slot, ...]`; waits until they are written."""
         return {name: table.cpu() for name, table in self._tables.items()}

@@ -178,10 +178,7 @@ class Resident:
                 f"mode={self._together.unrecordable!r} may look at values"
             )
         for metric in self._metrics:
-            known = isinstance(metric, PerSampleMetric) or (
-                isinstance(metric, CallableMetric) and not self._together.records
-            )
-            if not known:
+            if not isinstance(metric, (PerSampleMetric, CallableMetric)):
                 raise BackendError(f"{metric.name} is no formula per sample")
         require_no_hooks(self._runner.model)
 
@@ -242,6 +239,7 @@ class Resident:
             self._swept.reached,
             slots,
             ROUNDING,
+            recorded=self._together.records,
         )
         recipe = Recipe(scoring.call, scoring.score, wanted)
         executor = self._together.executor(recipe, parts, number)

@@ -21,6 +21,7 @@ from surgery.engine._checks import Checks
 from surgery.engine._ledger import Key, Ledger
 from surgery.engine._metric import AbstractMetric, blamed
 from surgery.engine._per_sample import PerSampleMetric
+from surgery.engine._repeatable import require_repeatable
 from surgery.engine._runner import Known, Runner
 from surgery.engine._steps import failed_samples, main_output
 from surgery.errors import BackendError
@@ -43,6 +44,7 @@ class Scoring:
         reached: Of each variant, whether its output is known to differ.
         slots: Batches that the ledger keeps.
         rounding: How far outputs may be apart that differ by rounding only.
+        recorded: Whether what is launched for one batch is launched again for others.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Scoring:
         reached: Sequence[bool],
         slots: int,
         rounding: float,
+        *,
+        recorded: bool = False,
     ) -> None:
         self.ledger: Ledger | None = None
         self.rows = 0
@@ -67,6 +71,8 @@ class Scoring:
         self._reached = reached
         self._slots = slots
         self._rounding = rounding
+        self._recorded = recorded
+        self._known: set[int] = set()
 
     def call(self, parts: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """With what inputs the step calls the model, for a batch of these tensors."""
@@ -176,6 +182,10 @@ class Scoring:
         given: Mapping[Key, Any],
         labels: Any,
     ) -> None:
+        if self._recorded and place not in self._known:
+            shown = next(iter(given.values()))
+            require_repeatable(metric.name, metric.function, shown, labels)
+            self._known.add(place)
         found = [metric.named(metric.function(item, labels)) for item in given.values()]
         if any(one.keys() != found[0].keys() for one in found):
             raise BackendError(f"{metric.name} gives other names from call to call")
