@@ -122,9 +122,15 @@ class Sweep:
         def again(number: int, batch: Any) -> None:
             self._batch(number, batch, swept, _nothing)
 
+        last: dict[int, Baseline] = {}
+
         def reaches(index: int, batch: Any, number: int) -> bool:
-            batch = to_device(batch, self.device)
-            base = self._baseline(batch, list(range(batch_length(batch))), number)
+            if number not in last:
+                last.clear()
+                batch = to_device(batch, self.device)
+                places = list(range(batch_length(batch)))
+                last[number] = self._baseline(batch, places, number)
+            base = last[number]
             return differ(base.outputs, self._outputs(index, base, number, None)[0])
 
         return Resident(
