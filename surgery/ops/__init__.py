@@ -13,6 +13,8 @@ from surgery.ops._base import Firing as Firing
 from surgery.ops._base import Replacement as Replacement
 from surgery.ops._clock import Clock as Clock
 from surgery.ops._clock import sweeping as sweeping
+from surgery.ops._draws import Draws as Draws
+from surgery.ops._draws import drawn_before as drawn_before
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
 from surgery.ops._freeze import freeze_component as freeze_component

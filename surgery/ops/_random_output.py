@@ -35,6 +35,7 @@ class Noise(AbstractOutputOperation):
     relative: bool = True
     on: Literal["output", "parameters"] = "output"
     mode: ClassVar[str] = "noise"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -48,15 +49,18 @@ class Noise(AbstractOutputOperation):
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
         per_sample = tuple(range(1, output.ndim))
-        noise = self.draw(output, firing.seed, per_sample)
-        return Replacement(output + noise)
+        (draw,) = firing.drawn or self.draws(output, firing)
+        return Replacement(output + self._scaled(draw, output, per_sample))
+
+    def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor]:
+        """A standard normal number for each of the output's."""
+        return (_normal(output, firing.seed),)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
-        generator = torch.Generator(like.device).manual_seed(seed)
-        draw = torch.randn(
-            like.shape, generator=generator, device=like.device, dtype=torch.float32
-        )
+        return self._scaled(_normal(like, seed), like, over)
+
+    def _scaled(self, draw: Tensor, like: Tensor, over: tuple[int, ...]) -> Tensor:
         scale: Tensor | float = self.std
         if self.relative:
             square = like.detach().float().square()
@@ -80,6 +84,7 @@ class Resample(AbstractOutputOperation):
 
     donors: int = 64
     mode: ClassVar[str] = "resample"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
     draws_alike: ClassVar[bool] = True
     over_samples: ClassVar[bool] = True
@@ -88,7 +93,7 @@ class Resample(AbstractOutputOperation):
         return Donors(component, self.donors, seed)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
-        batch = firing.batch_size or (output.shape[0] if output.ndim else 0)
+        batch = _samples(output, firing)
         if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
             raise ShapeMismatchError(
                 f"resample needs one output per sample, but {firing.component} returns "
@@ -96,8 +101,8 @@ class Resample(AbstractOutputOperation):
             )
         # Windows of one sample (Swin) travel together: (B * windows, ...).
         rows = output.reshape(batch, -1, *output.shape[1:])
-        generator = torch.Generator().manual_seed(firing.seed)
         if isinstance(firing.statistic, Donors):
+            generator = torch.Generator().manual_seed(firing.seed)
             drawn = firing.statistic.draw(rows, generator)
         elif batch == 1:
             raise DataError(
@@ -105,8 +110,19 @@ class Resample(AbstractOutputOperation):
                 "sample; use larger batches, or pass data= to draw donors from"
             )
         else:
-            drawn = rows[derangement(batch, generator).to(rows.device)]
+            (donors,) = firing.drawn or self._donors(batch, firing.seed)
+            drawn = rows[donors.to(rows.device)]
         return Replacement(drawn.reshape(output.shape))
+
+    def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor, ...] | None:
+        """Each sample's donor in the batch; donors of `data` depend on the output."""
+        batch = _samples(output, firing)
+        if isinstance(firing.statistic, Donors) or batch < 2:
+            return None
+        return self._donors(batch, firing.seed)
+
+    def _donors(self, batch: int, seed: int) -> tuple[Tensor]:
+        return (derangement(batch, torch.Generator().manual_seed(seed)),)
 
 
 def derangement(size: int, generator: torch.Generator) -> Tensor:
@@ -115,6 +131,17 @@ def derangement(size: int, generator: torch.Generator) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     return donor
+
+
+def _normal(like: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator(like.device).manual_seed(seed)
+    return torch.randn(
+        like.shape, generator=generator, device=like.device, dtype=torch.float32
+    )
+
+
+def _samples(output: Tensor, firing: Firing) -> int:
+    return firing.batch_size or (output.shape[0] if output.ndim else 0)
 
 
 def _require_floating(output: Tensor, firing: Firing, mode: str) -> None:
