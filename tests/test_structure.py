@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Sensitivity",
     "__version__",
     "ablate",
     "components",
@@ -29,6 +30,7 @@ DOOR = {
     "freeze",
     "ops",
     "rank",
+    "sensitivity",
 }
 
 # Each part imports only from those above it; parts on one line not from each other.
@@ -42,7 +44,9 @@ ORDER = (
     ("ablation",),
     ("excision",),
     ("engine",),
+    ("measurement",),
     ("ranking",),
+    ("sensitivity",),
     ("testing",),
     ("demos",),
     ("cli", "docs"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -106,8 +107,7 @@ class Variant:
         for component in self._owners:
             if component.name in self._values:
                 continue
-            seed = derive(self._seed, component.name)
-            values = new_values(self.operation, self._model, component, seed)
+            values = new_values(self.operation, self._model, component, self._seed)
             # A tensor that two components share is operated on once.
             fresh = {t: v for t, v in values.items() if t not in taken}
             taken |= set(fresh)
@@ -135,19 +135,14 @@ class Variant:
             kept = stack.pop_all()  # not undone at the end of this block
         return kept.close
 
-    def tensors(self) -> dict[Tensor, Tensor]:
-        """New values of the tensors that it changes, which stay as they are."""
+    def tensors(self) -> dict[Tensor, Callable[[], Tensor]]:
+        """What makes the new values of the tensors that it changes, which stay."""
         self.prepare()
-        found: dict[Tensor, Tensor] = {}
-        for name, values in self._values.items():
-            new = {
-                tensor: dialled(tensor.detach(), value(tensor.detach()), self._dial)
-                for tensor, value in values.items()
-            }
-            changed = any(not torch.equal(old, now) for old, now in new.items())
-            self._laid[name] = len(new), changed
-            found |= new
-        return found
+        return {
+            tensor: partial(self._made, name, tensor, value)
+            for name, values in self._values.items()
+            for tensor, value in values.items()
+        }
 
     def fired(self, component: Component) -> int:
         """How often the operation took part (tensors changed, for parameters)."""
@@ -182,6 +177,14 @@ class Variant:
     def never_fired(self) -> list[Component]:
         """Components whose edits have never been called."""
         return [edit.component for edit in self.edits if edit.fired == 0]
+
+    def _made(self, name: str, tensor: Tensor, value: AbstractNewValue) -> Tensor:
+        present = tensor.detach()
+        new = dialled(present, value(present), self._dial)
+        changed = self._laid.get(name, (0, False))[1]
+        changed = changed or not torch.equal(new, present)
+        self._laid[name] = len(self._values[name]), changed
+        return new
 
     def _edit(self, component: Component) -> Edit | None:
         for edit in self.edits:

@@ -11,11 +11,15 @@ from surgery.ops._base import AbstractParameterOperation as AbstractParameterOpe
 from surgery.ops._base import AbstractStatistic as AbstractStatistic
 from surgery.ops._base import Firing as Firing
 from surgery.ops._base import Replacement as Replacement
+from surgery.ops._changes import Change as Change
+from surgery.ops._changes import Flip as Flip
+from surgery.ops._changes import Scale as Scale
 from surgery.ops._clock import Clock as Clock
 from surgery.ops._clock import sweeping as sweeping
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
 from surgery.ops._freeze import freeze_component as freeze_component
+from surgery.ops._graded import AbstractGraded as AbstractGraded
 from surgery.ops._observer import Observer as Observer
 from surgery.ops._output import Call as Call
 from surgery.ops._output import Constant as Constant
@@ -29,6 +33,8 @@ from surgery.ops._parameters import Rewind as Rewind
 from surgery.ops._parameters import new_values as new_values
 from surgery.ops._proof import Proof as Proof
 from surgery.ops._proof import Tally as Tally
+from surgery.ops._prune import Prune as Prune
+from surgery.ops._quantize import Quantize as Quantize
 from surgery.ops._random_output import Noise as Noise
 from surgery.ops._random_output import Resample as Resample
 from surgery.ops._statistics import Mean as Mean

@@ -63,13 +63,13 @@ class AbstractOperation(ABC):
     """What can be done to a component. Subclasses are frozen dataclasses."""
 
     mode: ClassVar[str]
+    random: ClassVar[bool] = False
 
 
 class AbstractOutputOperation(AbstractOperation):
     """Acts on what comes out of a component."""
 
     wants_inputs: ClassVar[bool] = False
-    random: ClassVar[bool] = False
     # Whether all components and calls of one forward draw alike: the same donors.
     draws_alike: ClassVar[bool] = False
     # Whether it takes other samples' values: what holds no data has none.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
@@ -16,26 +18,30 @@ from surgery.ops._base import (
     Firing,
     Replacement,
 )
+from surgery.ops._graded import AbstractGraded
 from surgery.ops._statistics import Donors
 
 
 @final
 @dataclass(frozen=True)
-class Noise(AbstractOutputOperation):
-    """Gaussian noise added to the output, or to the parameters.
+class Noise(AbstractOutputOperation, AbstractGraded):
+    """Noise added to the output, or to the parameters.
 
     Attributes:
         std: Standard deviation. Default: 0.1.
         relative: Whether `std` counts in units of the root mean square of what it is
             added to: of each sample's output, or of each parameter tensor.
         on: `"output"` or `"parameters"`.
+        distribution: `"gaussian"` or `"uniform"` (around zero).
     """
 
     std: float = 0.1
     relative: bool = True
     on: Literal["output", "parameters"] = "output"
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
     mode: ClassVar[str] = "noise"
     random: ClassVar[bool] = True
+    ladder: ClassVar[Sequence[float]] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __post_init__(self) -> None:
         if self.std < 0:
@@ -44,6 +50,14 @@ class Noise(AbstractOutputOperation):
             raise OperationError(
                 f"Noise(on=...) must be 'output' or 'parameters', got {self.on!r}"
             )
+        if self.distribution not in ("gaussian", "uniform"):
+            raise OperationError(
+                "Noise(distribution=...) must be 'gaussian' or 'uniform', got "
+                f"{self.distribution!r}"
+            )
+
+    def at(self, level: float) -> Self:
+        return replace(self, std=level)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
@@ -54,9 +68,12 @@ class Noise(AbstractOutputOperation):
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
         generator = torch.Generator(like.device).manual_seed(seed)
-        draw = torch.randn(
+        draws = torch.randn if self.distribution == "gaussian" else torch.rand
+        draw = draws(
             like.shape, generator=generator, device=like.device, dtype=torch.float32
         )
+        if self.distribution == "uniform":
+            draw = (draw - 0.5) * math.sqrt(12)
         scale: Tensor | float = self.std
         if self.relative:
             square = like.detach().float().square()

@@ -18,6 +18,7 @@ from surgery.report._json import save_json as save_json
 from surgery.report._markdown import markdown as markdown
 from surgery.report._progress import Advance as Advance
 from surgery.report._progress import progress as progress
+from surgery.report._result import AbstractResult as AbstractResult
 from surgery.report._table import Column as Column
 from surgery.report._table import Table as Table
 from surgery.report._table import to_pandas as to_pandas

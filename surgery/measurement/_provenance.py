@@ -1,4 +1,4 @@
-"""Provenance: where a ranking comes from, as plain JSON."""
+"""Provenance: where a result comes from, as plain JSON."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from torch import nn
-
-from surgery.engine import Engine, Swept
-from surgery.ops import AbstractOperation, mode_name
-from surgery.ranking._plan import Plan
+from surgery.engine import Swept
+from surgery.measurement._measurement import Measurement
 from surgery.stats import Evidence
 
 _PACKAGES = ("torch-surgery", "torch", "timm", "numpy", "scipy", "torchmetrics")
 
 
 def provenance(
-    model: nn.Module,
+    measurement: Measurement,
     targets: object,
-    operation: AbstractOperation,
-    dial: float,
-    seed: int,
-    engine: Engine,
+    asked: Mapping[str, object],
     evidence: Evidence,
-    plan: Plan,
+    order: Sequence[str],
+    skipped: Sequence[Mapping[str, str]],
     swept: Swept,
     directions: Mapping[str, bool],
-    *,
-    together: Mapping[str, Any],
-    device: str,
-    seconds: float,
-    world_size: int,
 ) -> dict[str, Any]:
-    """Everything that is needed to tell, and to repeat, how the rows came about."""
-    refused = swept.refused
+    """Everything that is needed to tell, and to repeat, how the rows came about.
+
+    Args:
+        measurement: After its last sweep.
+        targets: As the user gave them.
+        asked: What else was asked for, by name.
+        evidence: How it was judged.
+        order: The names of variants, in the order of the sweep.
+        skipped: What was left out, as `component, cause`.
+        swept: What the last sweep left.
+        directions: By metric, whether higher is better.
+    """
+    engine = measurement.engine
     return {
         "versions": _versions(),
-        "model": type(model).__name__,
+        "model": type(measurement.model).__name__,
         "targets": _texts(targets),
-        "mode": mode_name(operation),
-        "dial": dial,
-        "seed": seed,
+        **asked,
+        "seed": measurement.seed,
         "plan": {
             "backend": engine.backend,
-            "device": device,
+            "device": str(measurement.device),
             "amp": None if engine.amp is None else str(engine.amp),
-            **together,
-            "order": plan.names,
+            **measurement.plan,
+            "order": list(order),
             "batch_sizes": swept.batch_sizes,
         },
-        "world_size": world_size,
+        "world_size": measurement.peers.world,
         "data": {
             "samples": sum(swept.batch_sizes),
             "batches": len(swept.batch_sizes),
@@ -64,11 +64,11 @@ def provenance(
         "correction": evidence.correction,
         "higher_is_better": dict(directions),
         "skipped": [
-            *plan.skipped,
-            *({"component": plan.names[i], "cause": c} for i, c in refused.items()),
+            *skipped,
+            *({"component": order[i], "cause": c} for i, c in swept.refused.items()),
         ],
         "failures": [asdict(failure) for failure in swept.failures],
-        "seconds": round(seconds, 3),
+        "seconds": round(measurement.seconds, 3),
     }
 
 
