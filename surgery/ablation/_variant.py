@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -18,6 +18,7 @@ from surgery.ops import (
     AbstractOperation,
     AbstractOutputOperation,
     Clock,
+    Drawn,
     Edit,
     Freeze,
     Observer,
@@ -28,7 +29,7 @@ from surgery.ops import (
     freeze_component,
     lay,
     mode_name,
-    new_values,
+    tied_to,
 )
 
 
@@ -55,6 +56,7 @@ class Variant:
         seed: int = 0,
         strict: bool = False,
         backend: str = "auto",
+        drawn: Drawn | None = None,
     ) -> None:
         for component in components:
             check_operation(operation, component, dial)
@@ -64,6 +66,8 @@ class Variant:
         self._dial = dial
         self._seed = seed
         self._backend = backend
+        # On its own it keeps nothing: operations above it may come and go.
+        self._drawn = Drawn(0) if drawn is None else drawn
         self.edits: list[Edit] = []
         self._owners: list[Component] = []
         for place, component in enumerate(components):
@@ -81,6 +85,7 @@ class Variant:
                 )
                 self.edits.append(edit)
         self._values: dict[str, dict[Tensor, AbstractNewValue]] = {}
+        self._tied: dict[str, str] = {}
         self._laid: dict[str, tuple[int, bool]] = {}
 
     @property
@@ -107,11 +112,14 @@ class Variant:
         for component in self._owners:
             if component.name in self._values:
                 continue
-            values = new_values(self.operation, self._model, component, self._seed)
+            values = self._drawn.values(
+                self.operation, self._model, component, self._seed
+            )
             # A tensor that two components share is operated on once.
             fresh = {t: v for t, v in values.items() if t not in taken}
             taken |= set(fresh)
             self._values[component.name] = fresh
+            self._tied[component.name] = _tied(self._model, component, fresh)
 
     def apply(self) -> Callable[[], None]:
         """Put the operation in effect.
@@ -168,7 +176,13 @@ class Variant:
         if edit is not None:
             return edit.note
         values = self._values.get(component.name, {}).values()
-        return "; ".join(dict.fromkeys(value.note for value in values if value.note))
+        notes = [*(value.note for value in values), self._tied.get(component.name, "")]
+        return "; ".join(dict.fromkeys(note for note in notes if note))
+
+    def changes(self) -> frozenset[int]:
+        """The tensors that it changes, by id; none for an operation on outputs."""
+        self.prepare()
+        return frozenset(id(t) for values in self._values.values() for t in values)
 
     def proofs(self) -> list[Proof]:
         """What tells of its edits, in an order that is the same in every process."""
@@ -193,3 +207,9 @@ class Variant:
         if component not in self._owners:
             raise OperationError(f"{component} is not part of this operation")
         return None
+
+
+def _tied(model: nn.Module, component: Component, changed: Iterable[Tensor]) -> str:
+    """Says what else changes with a component's tensors."""
+    names = [name for tensor in changed for name in tied_to(model, component, tensor)]
+    return f"tied: changes {', '.join(names)} too" if names else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, final
 
@@ -14,6 +14,7 @@ from torch import nn
 from surgery._random import seeded
 from surgery.ablation import Variant
 from surgery.anatomy import Component, Record, unwrap
+from surgery.backend import default_budget
 from surgery.data import Batches, sketch, to_device
 from surgery.engine import (
     AbstractMetric,
@@ -31,7 +32,13 @@ from surgery.engine import (
 )
 from surgery.errors import OperationError
 from surgery.measurement._first import peek, recorded, require_eval_mode, without_single
-from surgery.ops import AbstractOperation, AbstractOutputOperation, Clock, Resample
+from surgery.ops import (
+    AbstractOperation,
+    AbstractOutputOperation,
+    Clock,
+    Drawn,
+    Resample,
+)
 from surgery.report import progress as progress_bar
 
 OnError = Literal["raise", "skip"]
@@ -52,6 +59,7 @@ class Measurement:
 
     seen: Record
     device: torch.device
+    _stream: Iterator[Any] | None
 
     def __init__(
         self,
@@ -75,6 +83,8 @@ class Measurement:
         self._averages = _averages(operation)
         self._resamples = isinstance(operation, Resample)
         self._clock = Clock()
+        # An eighth of what evaluators may take.
+        self._drawn = Drawn((engine.memory_budget or default_budget(model)) // 8)
         self._started = time.time()
         if peers.world > 1:
             # What is averaged or joined needs all batches; the first is recorded.
@@ -127,6 +137,7 @@ class Measurement:
             dial=dial,
             seed=self.seed if seed is None else seed,
             backend=self.engine.backend,
+            drawn=self._drawn,
         )
 
     def sweep(

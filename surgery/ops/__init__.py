@@ -16,6 +16,7 @@ from surgery.ops._changes import Flip as Flip
 from surgery.ops._changes import Scale as Scale
 from surgery.ops._clock import Clock as Clock
 from surgery.ops._clock import sweeping as sweeping
+from surgery.ops._drawn import Drawn as Drawn
 from surgery.ops._edit import Edit as Edit
 from surgery.ops._edit import Inputs as Inputs
 from surgery.ops._freeze import freeze_component as freeze_component
@@ -27,6 +28,7 @@ from surgery.ops._output import Identity as Identity
 from surgery.ops._output import Zero as Zero
 from surgery.ops._overlay import dialled as dialled
 from surgery.ops._overlay import lay as lay
+from surgery.ops._owned import tied_to as tied_to
 from surgery.ops._parameters import Freeze as Freeze
 from surgery.ops._parameters import Reinit as Reinit
 from surgery.ops._parameters import Rewind as Rewind

@@ -104,9 +104,11 @@ class AbstractNewValue(ABC):
 
     Attributes:
         note: What a user must know of it.
+        held: Whether it is there already, and not made when it is called for.
     """
 
     note: str = ""
+    held: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, present: Tensor) -> Tensor:

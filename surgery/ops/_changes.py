@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Self, final
 
 import torch
@@ -33,9 +34,12 @@ class Scale(AbstractParameterOperation):
         self, model: nn.Module, component: Component, seed: int
     ) -> Mapping[Tensor, AbstractNewValue]:
         return {
-            tensor: Each(lambda present: present * self.factor)
+            tensor: Each(self._scaled)
             for tensor in real_parameters(model, component).values()
         }
+
+    def _scaled(self, present: Tensor) -> Tensor:
+        return present * self.factor
 
 
 @final
@@ -62,22 +66,20 @@ class Flip(AbstractParameterOperation, AbstractGraded):
     def values(
         self, model: nn.Module, component: Component, seed: int
     ) -> Mapping[Tensor, AbstractNewValue]:
-        def flipped(present: Tensor, name: str) -> Tensor:
-            generator = torch.Generator(present.device)
-            generator.manual_seed(derive(seed, "flip", name))
-            # Of the same order at every level: what turns at one turns at the next.
-            order = torch.randperm(
-                present.numel(), generator=generator, device=present.device
-            )
-            new = present.flatten().clone()
-            chosen = order[: round(self.share * present.numel())]
-            new[chosen] = -new[chosen]
-            return new.view(present.shape)
-
         return {
-            tensor: Each(lambda present, name=name: flipped(present, name))
+            tensor: Each(partial(self._flipped, seed=derive(seed, "flip", name)))
             for name, tensor in real_parameters(model, component).items()
         }
+
+    def _flipped(self, present: Tensor, seed: int) -> Tensor:
+        count, device = present.numel(), present.device
+        generator = torch.Generator(device).manual_seed(seed)
+        # One order for every level: what turns at one turns at the next.
+        order = torch.randperm(count, generator=generator, device=device)
+        chosen = order[: round(self.share * count)]
+        new = present.flatten().clone()
+        new[chosen] = -new[chosen]
+        return new.view(present.shape)
 
 
 @final
@@ -111,9 +113,7 @@ class Change(AbstractParameterOperation, AbstractGraded):
     ) -> Mapping[Tensor, AbstractNewValue]:
         return {
             tensor: Each(
-                lambda present, name=name: self._changed(
-                    present, name, derive(seed, "change", name)
-                )
+                partial(self._changed, name=name, seed=derive(seed, "change", name))
             )
             for name, tensor in real_parameters(model, component).items()
         }

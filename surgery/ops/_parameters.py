@@ -96,6 +96,7 @@ class Freeze(AbstractOperation):
 class _Fixed(AbstractNewValue):
     value: Tensor
     note: str = ""
+    held: ClassVar[bool] = True
 
     def __call__(self, present: Tensor) -> Tensor:
         return self.value.to(device=present.device, dtype=present.dtype)

@@ -33,23 +33,10 @@ RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, repr=False)
-class AbstractResult(ABC, Generic[RowT]):
-    """Rows of one kind, and where they come from, as plain JSON."""
+class AbstractRows(ABC, Generic[RowT]):
+    """Rows of one kind, which print as tables."""
 
     rows: tuple[RowT, ...]
-    provenance: Mapping[str, JSONValue]
-
-    FILE: ClassVar[FileKind]
-    ROW: ClassVar[type]
-
-    def __post_init__(self) -> None:
-        provenance = cast("dict[str, JSONValue]", plain_json(self.provenance))
-        object.__setattr__(self, "provenance", provenance)
-        object.__setattr__(self, "rows", tuple(self.ordered()))
-
-    @abstractmethod
-    def ordered(self) -> Sequence[RowT]:
-        """The rows in the order in which they are kept."""
 
     @abstractmethod
     def tables(self) -> Sequence[Table]:
@@ -77,6 +64,33 @@ class AbstractResult(ABC, Generic[RowT]):
         for table in self.tables():
             yield draw(table, options.max_width)
 
+    def render(self, width: int | None = None, color: bool | None = None) -> str:
+        """The tables as text; by default with colours if this is a terminal."""
+        return "\n\n".join(render(table, width, color) for table in self.tables())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line per row."""
+        return to_pandas(self.data())
+
+
+@dataclass(frozen=True, repr=False)
+class AbstractResult(AbstractRows[RowT]):
+    """Rows and where they come from, as plain JSON; saved and loaded."""
+
+    provenance: Mapping[str, JSONValue]
+
+    FILE: ClassVar[FileKind]
+    ROW: ClassVar[type]
+
+    def __post_init__(self) -> None:
+        provenance = cast("dict[str, JSONValue]", plain_json(self.provenance))
+        object.__setattr__(self, "provenance", provenance)
+        object.__setattr__(self, "rows", tuple(self.ordered()))
+
+    @abstractmethod
+    def ordered(self) -> Sequence[RowT]:
+        """The rows in the order in which they are kept."""
+
     @property
     def skipped(self) -> tuple[dict[str, JSONValue], ...]:
         """Components that could not be measured: `component, cause`."""
@@ -86,14 +100,6 @@ class AbstractResult(ABC, Generic[RowT]):
     def failures(self) -> tuple[dict[str, JSONValue], ...]:
         """Samples that failed only in a variant: `component, sample, cause`."""
         return self._records("failures")
-
-    def render(self, width: int | None = None, color: bool | None = None) -> str:
-        """The tables as text; by default with colours if this is a terminal."""
-        return "\n\n".join(render(table, width, color) for table in self.tables())
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line per row."""
-        return to_pandas(self.data())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes rows and provenance as JSON; `load` reads any older version."""

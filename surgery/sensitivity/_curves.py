@@ -116,10 +116,8 @@ def _sweep(
             numbers = range(first, first + len(made))
             places.append(Place(plan.names[row], level, tuple(numbers)))
             name = f"{plan.names[row]} at {level:g}"
-            several = len(made) > 1
-            names += [
-                f"{name}, draw {i}" if several else name for i in range(len(made))
-            ]
+            draws = [f"{name}, draw {draw}" for draw in range(len(made))]
+            names += draws if len(made) > 1 else [name]
             variants += made
     sweep, swept = measurement.sweep(
         names,
@@ -141,13 +139,11 @@ def _judge(
     seed: int,
     curves: Curves,
 ) -> None:
-    refused = {
-        i: swept.refused[i] for p in places for i in p.draws if i in swept.refused
-    }
     curves.refused += [
-        {"component": sweep.names[i], "cause": cause} for i, cause in refused.items()
+        {"component": sweep.names[i], "cause": cause}
+        for i, cause in swept.refused.items()
     ]
-    left = [p for p in places if not refused.keys() & set(p.draws)]
+    left = [p for p in places if not swept.refused.keys() & set(p.draws)]
     points, directions = judged(sweep, swept, left, asked.perturbation, evidence, seed)
     curves.points += points
     curves.directions |= directions

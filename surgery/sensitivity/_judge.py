@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from surgery.engine import AbstractMetric, Sweep, Swept
-from surgery.measurement import note, reach, require_outcomes
+from surgery.measurement import Reach, note, reach, require_outcomes
 from surgery.sensitivity._perturbation import Perturbation
 from surgery.sensitivity._point import Point
 from surgery.stats import Effect, Evidence
+
+_FURTHEST: tuple[Reach, ...] = ("full", "local", "none")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _point(
         p=effect.p,
         strength=perturbation.strength(place.level),
         repeats=len(place.draws),
-        effect=max(reached, key=("none", "local", "full").index),
+        effect=next(r for r in _FURTHEST if r in reached),
         group=metric.group,
         failed=failed,
         note=note(variants),

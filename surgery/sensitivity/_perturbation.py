@@ -48,22 +48,21 @@ _DIALS = (0.25, 0.5, 0.75, 1.0)
 class Perturbation:
     """An operation that is done more or less.
 
-    Its level is the operation's own strength where it has one, else the dial.
-
     Attributes:
         name: Its name in tables.
         operation: What is done.
+        by_dial: Whether its level is the dial, though the operation may have a strength
+            of its own; without one it is the dial anyhow.
     """
 
     name: str
     operation: AbstractOperation
+    by_dial: bool = False
 
     @property
     def ladder(self) -> tuple[float, ...]:
         """The levels that it has by default."""
-        operation = self.operation
-        graded = isinstance(operation, AbstractGraded)
-        return tuple(operation.ladder) if graded else _DIALS
+        return _DIALS if self._graded is None else tuple(self._graded.ladder)
 
     def at(self, level: float) -> tuple[AbstractOperation, float]:
         """The operation and the dial at a level.
@@ -71,22 +70,19 @@ class Perturbation:
         Raises:
             OperationError: There is no such level.
         """
-        operation = self.operation
-        if isinstance(operation, AbstractGraded):
+        if self._graded is not None:
             # At a dial of zero nothing is touched, not even by rounding.
-            return operation.at(level), float(level > 0)
+            return self._graded.at(level), float(level > 0)
         if not 0 <= level <= 1:
             raise OperationError(
                 f"a level of {self.name!r} is a dial: it must lie in [0, 1], got "
                 f"{level}"
             )
-        return operation, level
+        return self.operation, level
 
     def strength(self, level: float) -> float:
         """How far a level is from doing nothing, which is 0."""
-        operation = self.operation
-        graded = isinstance(operation, AbstractGraded)
-        return operation.strength(level) if graded else level
+        return level if self._graded is None else self._graded.strength(level)
 
     @property
     def starts_at_zero(self) -> bool:
@@ -145,6 +141,12 @@ class Perturbation:
             )
         return asked
 
+    @property
+    def _graded(self) -> AbstractGraded | None:
+        operation = self.operation
+        graded = isinstance(operation, AbstractGraded) and not self.by_dial
+        return operation if graded else None  # type: ignore[return-value]
+
 
 def as_perturbation(perturb: Perturb, mode: ModeLike | None) -> Perturbation:
     """What `perturb` names, is, or wraps.
@@ -158,7 +160,8 @@ def as_perturbation(perturb: Perturb, mode: ModeLike | None) -> Perturbation:
     """
     if perturb == "dial":
         operation = as_operation("zero" if mode is None else mode)
-        return _allowed(Perturbation(f"dial {mode_name(operation)}", operation))
+        name = f"dial {mode_name(operation)}"
+        return _allowed(Perturbation(name, operation, by_dial=True))
     if mode is not None:
         raise OperationError(
             f"mode={mode!r} says where perturb='dial' goes; with perturb={perturb!r} "

@@ -148,7 +148,7 @@ def _told(asked: Asked, curves: Curves) -> dict[str, Any]:
 def _tolerance(tolerance: float | None) -> float | None:
     if tolerance is not None and not tolerance > 0:
         raise OperationError(
-            f"tolerance must be above 0, in units of the metric, got {tolerance}; leave "
-            "it out for the levels as they are"
+            f"tolerance must be above 0, in units of the metric, got {tolerance}; "
+            "leave it out for the levels as they are"
         )
     return tolerance

@@ -53,13 +53,16 @@ def repeated_means(
         return Effect(base, value, value - base, nan, nan, nan, n, "failed")
     differences = afters - before
     delta = float(np.mean(w * differences))
-    if weight is None and _binary(before) and all(map(_binary, afters)):
+    proportions = weight is None and _binary(before) and all(map(_binary, afters))
+    if proportions:
         error, degrees = _of_proportions(differences)
     else:
         error, degrees = _of_layout(w * (differences - delta))
     if is_zero(error, before, afters):
         error = 0.0
     low, high = t_interval(delta, error, degrees, confidence)
+    if proportions:  # which end at 0 and 1
+        low, high = max(low, -base), min(high, 1 - base)
     p = t_test(delta, error, degrees)
     method = f"paired t over samples and {draws} draws"
     return Effect(base, value, delta, low, high, p, n, method)
