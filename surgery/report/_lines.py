@@ -77,7 +77,7 @@ def line_chart(
 def _draw(axes: Axes, line: Line, place: int) -> None:
     color = _COLORS[place]
     axes.fill_between(
-        line.x, line.low, line.high, color=color, alpha=0.13, linewidth=0, zorder=3
+        line.x, line.low, line.high, color=color, alpha=0.1, linewidth=0, zorder=3
     )
     axes.plot(
         line.x,
@@ -124,7 +124,7 @@ def _explain(figure: Figure, axes: Axes, count: int) -> None:
     handles, labels = handles[::-1], labels[::-1]  # drawn from the last to the first
     if count > NAMED:
         handles.append(Line2D([], [], color="#c8c8c8", linewidth=0.9))
-        labels.append(f"{count - NAMED} others")
+        labels.append(f"{count - NAMED} more")
     if handles:
         legend = figure.legend(
             handles, labels, loc="outside right upper", fontsize=8, frameon=False

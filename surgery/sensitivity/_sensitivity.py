@@ -14,6 +14,7 @@ from surgery.ops import ModeLike
 from surgery.sensitivity._curves import Asked, Curves, measure_curves
 from surgery.sensitivity._perturbation import Perturb, as_perturbation
 from surgery.sensitivity._result import Sensitivity
+from surgery.sensitivity._twins import without_twins
 from surgery.stats import Evidence
 from surgery.targets import TargetLike
 
@@ -119,6 +120,7 @@ def sensitivity(
                 lambda components: measurement.variant(components, operation, dial),
                 skip=measurement.skips,
             )
+            plan = without_twins(plan)
             curves = measure_curves(measurement, plan, asked, evidence)
         origin = provenance(
             measurement,

@@ -90,8 +90,7 @@ def test_every_named_perturbation_is_its_operation(
     found = curves(model, pairs, perturb=perturb, levels=(0.3, 1.0), repeats=repeats)
     assert len(found) == 6
     for (name, level), point in by_place(found).items():
-        at = {"dial": level} if dial else {}
-        with surgery.ablate(model, name, operation(level), **at):
+        with surgery.ablate(model, name, operation(level), dial=level if dial else 1.0):
             assert math.isclose(point.value, loss(model, pairs), rel_tol=1e-5)
         assert point.effect == "full"
 
