@@ -38,7 +38,7 @@ def test_noise_has_the_stated_variance_and_shape(
     distribution: Any, kurtosis: float
 ) -> None:
     model = nn.Sequential(nn.Linear(400, 500, bias=False))
-    before = model[0].weight.detach().clone()  # type: ignore[union-attr, operator]
+    before = model[0].weight.detach().clone()  # type: ignore[operator]
     for std, relative in ((0.3, True), (0.02, False)):
         operation = ops.Noise(std, relative, "parameters", distribution)
         with surgery.ablate(model, "0", operation):
@@ -55,7 +55,7 @@ def test_noise_has_the_stated_variance_and_shape(
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_quantising_a_tensor_is_torchs_fake_quantisation(bits: int) -> None:
     weight, bias = weight_under(ops.Quantize(bits))
-    before = net()[0].weight.detach()  # type: ignore[union-attr, operator]
+    before = net()[0].weight.detach()  # type: ignore[operator]
     top = 2 ** (bits - 1) - 1
     scale = float(before.abs().max()) / top
     truth = torch.fake_quantize_per_tensor_affine(before, scale, 0, -top, top)
@@ -67,7 +67,7 @@ def test_quantising_a_tensor_is_torchs_fake_quantisation(bits: int) -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_quantising_channels_is_torchs_fake_quantisation(axis: int) -> None:
     weight, _ = weight_under(ops.Quantize(4, per="channel", axis=axis))
-    before = net()[0].weight.detach()  # type: ignore[union-attr, operator]
+    before = net()[0].weight.detach()  # type: ignore[operator]
     scale = before.abs().amax([i for i in range(4) if i != axis]) / 7
     zero = torch.zeros(len(scale), dtype=torch.int32)
     truth = torch.fake_quantize_per_channel_affine(before, scale, zero, axis, -7, 7)
@@ -105,7 +105,7 @@ def test_more_pruning_prunes_more_of_the_same() -> None:
 
 
 def test_flipping_turns_the_stated_share_and_more_of_the_same() -> None:
-    before = net()[0].weight.detach()  # type: ignore[union-attr, operator]
+    before = net()[0].weight.detach()  # type: ignore[operator]
     turned = []
     for share in (0.1, 0.5):
         weight, _ = weight_under(ops.Flip(share))
@@ -119,7 +119,7 @@ def test_flipping_turns_the_stated_share_and_more_of_the_same() -> None:
 
 def test_scaling_multiplies_and_a_dial_goes_towards_it() -> None:
     model = net()
-    before = model[0].weight.detach().clone()  # type: ignore[union-attr, operator]
+    before = model[0].weight.detach().clone()  # type: ignore[operator]
     assert torch.equal(weight_under(ops.Scale(0.5))[0], before * 0.5)
     assert torch.allclose(weight_under(ops.Scale(), dial=0.25)[0], before * 0.75)
 

@@ -105,7 +105,7 @@ def test_integer_parameters_are_refused(vectors: Pair) -> None:
         curves(Whole().eval(), vectors, "count")
     only = nn.Sequential(nn.Linear(4, 4), nn.Module())
     only[1].register_parameter("whole", nn.Parameter(torch.ones(2).long(), False))
-    only[1].forward = lambda x: x  # type: ignore[method-assign, assignment]
+    only[1].forward = lambda x: x
     with pytest.raises(OperationError, match=r"no floating-point.*torch\.int64"):
         curves(only.eval(), vectors, "1", perturb="prune")
 
