@@ -10,3 +10,4 @@ from surgery.measurement._told import Reach as Reach
 from surgery.measurement._told import note as note
 from surgery.measurement._told import reach as reach
 from surgery.measurement._told import require_outcomes as require_outcomes
+from surgery.measurement._told import warn_if_interrupted as warn_if_interrupted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, final
@@ -191,12 +190,6 @@ class Measurement:
             else:
                 swept = sweep.run(stream, batches.samples, advance)
         self.plan = sweep.together.plan()
-        if swept.interrupted:
-            samples = sum(swept.batch_sizes)
-            warnings.warn(
-                f"interrupted: the result rests on the first {samples} samples",
-                stacklevel=4,
-            )
         return sweep, swept
 
     def _facts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -34,6 +35,16 @@ def note(variants: Sequence[Variant]) -> str:
         if idle:
             notes.append("never ran on this data: " + ", ".join(map(str, idle)))
     return "; ".join(dict.fromkeys(note for note in notes if note))
+
+
+def warn_if_interrupted(swept: Swept) -> None:
+    """Tell the caller of the public function that calls this of a sweep cut short."""
+    if swept.interrupted:
+        samples = sum(swept.batch_sizes)
+        warnings.warn(
+            f"interrupted: the result rests on the first {samples} samples",
+            stacklevel=3,
+        )
 
 
 def require_outcomes(swept: Swept, left: int) -> None:

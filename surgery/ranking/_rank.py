@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from torch import nn
 
 from surgery.engine import Engine, Step
-from surgery.measurement import OnError, measuring, plan_variants, provenance
+from surgery.measurement import (
+    OnError,
+    measuring,
+    plan_variants,
+    provenance,
+    warn_if_interrupted,
+)
 from surgery.ops import ModeLike, as_operation, mode_name
 from surgery.ranking._judge import judged
 from surgery.ranking._result import Ranking
@@ -111,6 +117,7 @@ def rank(
                 f"Ranking {len(plan.variants)} components",
                 (*asked.values(), repr(evidence)),
             )
+        warn_if_interrupted(swept)
         rows, directions = judged(sweep, swept, evidence, seed)
         origin = provenance(
             measurement,

@@ -9,7 +9,13 @@ from torch import nn
 
 from surgery.engine import Engine, Step
 from surgery.errors import OperationError
-from surgery.measurement import OnError, measuring, plan_variants, provenance
+from surgery.measurement import (
+    OnError,
+    measuring,
+    plan_variants,
+    provenance,
+    warn_if_interrupted,
+)
 from surgery.ops import ModeLike
 from surgery.sensitivity._curves import Asked, Curves, measure_curves
 from surgery.sensitivity._perturbation import Perturb, as_perturbation
@@ -122,6 +128,7 @@ def sensitivity(
             )
             plan = without_twins(plan)
             curves = measure_curves(measurement, plan, asked, evidence)
+        warn_if_interrupted(curves.swept[-1])
         origin = provenance(
             measurement,
             targets,
