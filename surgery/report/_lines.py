@@ -77,7 +77,7 @@ def line_chart(
 def _draw(axes: Axes, line: Line, place: int) -> None:
     color = _COLORS[place]
     axes.fill_between(
-        line.x, line.low, line.high, color=color, alpha=0.1, linewidth=0, zorder=3
+        line.x, line.low, line.high, color=color, alpha=0.1, linewidth=0.8, zorder=3
     )
     axes.plot(
         line.x,
