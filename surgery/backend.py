@@ -8,6 +8,7 @@ parameters) is the same for all.
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from surgery.anatomy import Component
@@ -200,6 +202,19 @@ class AbstractEvaluator(ABC):
     def plan(self) -> dict[str, Any]:
         """What was chosen for speed, as plain JSON."""
         return {}
+
+
+def default_budget(model: nn.Module) -> int:
+    """Bytes that values in flight may take: a quarter of what is free by the model."""
+    first = next(model.parameters(), None)
+    if first is not None and first.is_cuda:
+        return torch.cuda.mem_get_info(first.device)[0] // 4
+    for pages in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):
+        try:
+            return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") // 4
+        except (ValueError, OSError, AttributeError):  # this system does not say
+            continue
+    return 2**30
 
 
 def available_backends() -> tuple[str, ...]:

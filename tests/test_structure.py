@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Sensitivity",
     "Study",
     "__version__",
     "ablate",
@@ -30,6 +31,7 @@ DOOR = {
     "freeze",
     "ops",
     "rank",
+    "sensitivity",
 }
 
 # Each part imports only from those above it; parts on one line not from each other.
@@ -43,7 +45,9 @@ ORDER = (
     ("ablation",),
     ("excision",),
     ("engine",),
+    ("measurement",),
     ("ranking",),
+    ("sensitivity",),
     ("study",),
     ("testing",),
     ("demos",),

@@ -25,8 +25,8 @@ class Trial(Protocol):
         """Operations on outputs, in the order in which they act."""
         ...
 
-    def tensors(self) -> Mapping[Tensor, Tensor]:
-        """New values of the model's tensors that it changes."""
+    def tensors(self) -> Mapping[Tensor, Callable[[], Tensor]]:
+        """What makes new values of the model's tensors that it changes."""
         ...
 
     def apply(self) -> Callable[[], None]:

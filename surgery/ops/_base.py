@@ -65,13 +65,13 @@ class AbstractOperation(ABC):
     """What can be done to a component. Subclasses are frozen dataclasses."""
 
     mode: ClassVar[str]
+    random: ClassVar[bool] = False
 
 
 class AbstractOutputOperation(AbstractOperation):
     """Acts on what comes out of a component."""
 
     wants_inputs: ClassVar[bool] = False
-    random: ClassVar[bool] = False
     # Whether all components and calls of one forward draw alike: the same donors.
     draws_alike: ClassVar[bool] = False
     # Whether it takes other samples' values: what holds no data has none.
@@ -118,9 +118,11 @@ class AbstractNewValue(ABC):
 
     Attributes:
         note: What a user must know of it.
+        held: Whether it is there already, and not made when it is called for.
     """
 
     note: str = ""
+    held: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, present: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
@@ -16,27 +18,31 @@ from surgery.ops._base import (
     Firing,
     Replacement,
 )
+from surgery.ops._graded import AbstractGraded
 from surgery.ops._statistics import Donors
 
 
 @final
 @dataclass(frozen=True)
-class Noise(AbstractOutputOperation):
-    """Gaussian noise added to the output, or to the parameters.
+class Noise(AbstractOutputOperation, AbstractGraded):
+    """Noise added to the output, or to the parameters.
 
     Attributes:
         std: Standard deviation. Default: 0.1.
         relative: Whether `std` counts in units of the root mean square of what it is
             added to: of each sample's output, or of each parameter tensor.
         on: `"output"` or `"parameters"`.
+        distribution: `"gaussian"` or `"uniform"` (around zero).
     """
 
     std: float = 0.1
     relative: bool = True
     on: Literal["output", "parameters"] = "output"
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
     mode: ClassVar[str] = "noise"
     recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
+    ladder: ClassVar[Sequence[float]] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __post_init__(self) -> None:
         if self.std < 0:
@@ -45,6 +51,14 @@ class Noise(AbstractOutputOperation):
             raise OperationError(
                 f"Noise(on=...) must be 'output' or 'parameters', got {self.on!r}"
             )
+        if self.distribution not in ("gaussian", "uniform"):
+            raise OperationError(
+                "Noise(distribution=...) must be 'gaussian' or 'uniform', got "
+                f"{self.distribution!r}"
+            )
+
+    def at(self, level: float) -> Self:
+        return replace(self, std=level)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
@@ -53,12 +67,21 @@ class Noise(AbstractOutputOperation):
         return Replacement(output + self._scaled(draw, output, per_sample))
 
     def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor]:
-        """A standard normal number for each of the output's."""
-        return (_normal(output, firing.seed),)
+        """A number of mean 0 and variance 1 for each of the output's."""
+        return (self._numbers(output, firing.seed),)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
-        return self._scaled(_normal(like, seed), like, over)
+        return self._scaled(self._numbers(like, seed), like, over)
+
+    def _numbers(self, like: Tensor, seed: int) -> Tensor:
+        """A number of mean 0 and variance 1 for each of a tensor's."""
+        generator = torch.Generator(like.device).manual_seed(seed)
+        draws = torch.randn if self.distribution == "gaussian" else torch.rand
+        draw = draws(
+            like.shape, generator=generator, device=like.device, dtype=torch.float32
+        )
+        return draw if draws is torch.randn else (draw - 0.5) * math.sqrt(12)
 
     def _scaled(self, draw: Tensor, like: Tensor, over: tuple[int, ...]) -> Tensor:
         scale: Tensor | float = self.std
@@ -131,13 +154,6 @@ def derangement(size: int, generator: torch.Generator) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     return donor
-
-
-def _normal(like: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator(like.device).manual_seed(seed)
-    return torch.randn(
-        like.shape, generator=generator, device=like.device, dtype=torch.float32
-    )
 
 
 def _samples(output: Tensor, firing: Firing) -> int:

@@ -15,10 +15,14 @@ from surgery.report._json import JSONValue as JSONValue
 from surgery.report._json import load_json as load_json
 from surgery.report._json import plain_json as plain_json
 from surgery.report._json import save_json as save_json
+from surgery.report._lines import Line as Line
+from surgery.report._lines import line_chart as line_chart
 from surgery.report._markdown import markdown as markdown
 from surgery.report._plan import plan_table as plan_table
 from surgery.report._progress import Advance as Advance
 from surgery.report._progress import progress as progress
+from surgery.report._result import AbstractResult as AbstractResult
+from surgery.report._result import AbstractRows as AbstractRows
 from surgery.report._table import Column as Column
 from surgery.report._table import Table as Table
 from surgery.report._table import to_pandas as to_pandas

@@ -71,7 +71,7 @@ def bar_chart(
     size = 9.0 if len(shown) <= 25 else 7.5
     row = 0.27 if len(shown) <= 25 else 0.19  # inches
     width = 5.2 + 0.0085 * size * longest
-    heading = textwrap.wrap(_drawable(title), int(12 * width))
+    heading = textwrap.wrap(drawable(title), int(12 * width))
     figure = Figure(
         figsize=(width, 1.3 + 0.2 * len(heading) + row * max(len(parts), 3)),
         dpi=150,
@@ -83,11 +83,11 @@ def bar_chart(
     _draw(axes, shown)
     ticks = axes.set_yticks(range(len(shown)), labels=labels, fontsize=size)
     texts = [tick.label1 for tick in ticks]
-    texts.append(axes.set_xlabel(_drawable(xlabel), fontsize=9))
+    texts.append(axes.set_xlabel(drawable(xlabel), fontsize=9))
     if heading:
         texts.append(figure.suptitle("\n".join(heading), fontsize=10))
     for text in texts:
-        _verbatim(text)
+        verbatim(text)
     _explain(figure, axes, shown, legend or {})
     return figure
 
@@ -162,7 +162,7 @@ def _explain(
 
     tones = {bar.tone for bar in bars if math.isfinite(bar.value)}
     handles = [
-        Patch(facecolor=_FACE[tone], edgecolor=_EDGE[tone], label=_drawable(text))
+        Patch(facecolor=_FACE[tone], edgecolor=_EDGE[tone], label=drawable(text))
         for tone, text in legend.items()
         if tone in tones
     ]
@@ -180,7 +180,7 @@ def _explain(
 
 def _fold(label: str) -> str:
     """Long names on several lines, broken after dots where that is possible."""
-    label = _drawable(label)
+    label = drawable(label)
     lines: list[str] = []
     while len(label) > FOLD:
         cut = label.rfind(".", FOLD // 2, FOLD) + 1 or FOLD
@@ -190,13 +190,13 @@ def _fold(label: str) -> str:
     return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "…" + lines[-1]])
 
 
-def _verbatim(text: Text) -> None:
+def verbatim(text: Text) -> None:
     """Dollars and underscores in names are neither mathematics nor TeX."""
     text.set_parse_math(False)
     text.set_usetex(False)
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text, with characters that the font lacks written as escapes."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

@@ -9,4 +9,6 @@ from surgery.stats._effect import Correction as Correction
 from surgery.stats._effect import Effect as Effect
 from surgery.stats._effect import Evidence as Evidence
 from surgery.stats._paired import paired_means as paired_means
+from surgery.stats._repeats import combined as combined
+from surgery.stats._repeats import repeated_means as repeated_means
 from surgery.stats._runs import paired_runs as paired_runs

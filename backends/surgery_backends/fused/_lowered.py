@@ -60,6 +60,7 @@ class _Lowering:
         given = list(self._nodes.values())
         self._call_own("begin", _Begin(self._clocks()), tuple(given))
         outputs: dict[int | None, Sequence[Any]] = {}
+        made = self._made_names()
         for step in self._tape.steps:
             args = [self._mapped(x) for x in step.args]
             kwargs = {key: self._mapped(x) for key, x in step.kwargs.items()}
@@ -67,6 +68,9 @@ class _Lowering:
                 outputs[args[0]] = args[1]
             elif isinstance(step.function, Act):
                 self._nodes[step.out] = self._act(step.function, args)
+            elif step.function in made:
+                _put(self._root, made[step.function], step.function())
+                self._nodes[step.out] = graph.get_attr(made[step.function])
             else:
                 self._nodes[step.out] = graph.call_function(
                     step.function, tuple(args), kwargs
@@ -111,13 +115,17 @@ class _Lowering:
         names = [
             *marked.held.values(),
             *(f"{_OWN}.{node.name}" for node in marked.constants),
-            *(
-                f"{_OWN}.variant{number}.{marked.held[node]}"
-                for number, values in enumerate(self._plan.values)
-                for node in values
-            ),
         ]
         return dict(zip(self._tape.held, names, strict=True))
+
+    def _made_names(self) -> dict[Callable[..., Any], str]:
+        """What values of variants' own are called, by what makes them."""
+        held = self._plan.marked.held
+        return {
+            make: f"{_OWN}.variant{number}.{held[node]}"
+            for number, values in enumerate(self._plan.values)
+            for node, make in values.items()
+        }
 
     def _mapped(self, value: Any) -> Any:
         """Arguments of a call with nodes in the place of slots."""
