@@ -204,6 +204,9 @@ class Plan:
                 theirs = self.differs.get(operand, 0) & bits
                 if theirs != mine or node.target is MARK:
                     last = max(last, self._places.get(operand, -1))
+        for node in self.marked.outputs:
+            if isinstance(node, fx.Node) and self.differs.get(node, 0) & bits != bits:
+                last = max(last, self._places.get(node, -1))
         return last
 
 

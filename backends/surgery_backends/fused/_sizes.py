@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from surgery.errors import BackendError
 from surgery_backends.fused._marked import MarkedGraph, is_number, value_of
+from surgery_backends.fused._marks import MARK
 
 
 class Sizes:
@@ -114,9 +115,15 @@ def divergence(graph: MarkedGraph, seeds: Mapping[fx.Node, int]) -> dict[fx.Node
     """
     found = {node: seeds.get(node, 0) for node in (*graph.held, *graph.fields)}
     for node in graph.nodes:
+        args: tuple[Any, ...] = node.args
         bits = seeds.get(node, 0)
-        for operand in operands(node):
-            bits |= found.get(operand, 0)
+        if args and isinstance(args[0], fx.Node) and args[0].target is MARK:
+            # An operation gives all leaves anew; else each is what it was.
+            mark: Any = args[0]
+            bits |= seeds.get(mark, 0) | found.get(mark.args[0][args[1]], 0)
+        else:
+            for operand in operands(node):
+                bits |= found.get(operand, 0)
         found[node] = 0 if is_number(node) else bits
     return found
 
