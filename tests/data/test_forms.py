@@ -51,7 +51,7 @@ def test_other_values_have_the_same_form() -> None:
         (X, Y, 1),
         (X, {"labels": Y}),
     ],
-    ids=str,
+    ids=["fewer", "of another type", "in a list", "with a number", "in a mapping"],
 )
 def test_what_a_program_depends_on_is_in_the_form(other: Any) -> None:
     assert taken_apart((X, Y))[1] != taken_apart(other)[1]
