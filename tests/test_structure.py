@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Sensitivity",
     "Study",
     "__version__",
     "ablate",
@@ -31,6 +32,7 @@ DOOR = {
     "ops",
     "rank",
     "synthetic",
+    "sensitivity",
 }
 
 # Each part imports only from those above it; parts on one line not from each other.
@@ -44,7 +46,9 @@ ORDER = (
     ("ablation",),
     ("excision",),
     ("engine",),
+    ("measurement",),
     ("ranking",),
+    ("sensitivity",),
     ("study",),
     ("testing",),
     ("demos",),

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
-from torch import nn
 
-
-def default_budget(model: nn.Module) -> int:
-    """A quarter of what is free where the model is."""
-    first = next(model.parameters(), None)
-    if first is not None and first.is_cuda:
-        return torch.cuda.mem_get_info(first.device)[0] // 4
-    for pages in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):
-        try:
-            return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") // 4
-        except (ValueError, OSError, AttributeError):  # this system does not say
-            continue
-    return 2**30
+from surgery.backend import default_budget as default_budget
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
-from surgery.report import Column, Table, render, to_pandas
-
-if TYPE_CHECKING:
-    import pandas as pd
+from surgery.report import AbstractRows, Column, Table
 
 _COLUMNS = (
     Column("component"),
@@ -41,28 +37,13 @@ class ComponentEffect:
     note: str
 
 
-@dataclass(frozen=True)
-class Effects:
+@dataclass(frozen=True, repr=False)
+class Effects(AbstractRows[ComponentEffect]):
     """What an operation has done so far; prints as a table."""
 
-    rows: tuple[ComponentEffect, ...]
+    def tables(self) -> Sequence[Table]:
+        return (self.data(),)
 
-    def __iter__(self) -> Iterator[ComponentEffect]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __str__(self) -> str:
-        return render(self._table())
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One row per component."""
-        return to_pandas(self._table())
-
-    def _table(self) -> Table:
+    def data(self) -> Table:
         rows = tuple(asdict(row) for row in self.rows)
         return Table("Effect so far", _COLUMNS, rows)

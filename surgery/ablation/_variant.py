@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from surgery.ops import (
     AbstractOperation,
     AbstractOutputOperation,
     Clock,
+    Drawn,
     Edit,
     Freeze,
     Observer,
@@ -27,7 +29,7 @@ from surgery.ops import (
     freeze_component,
     lay,
     mode_name,
-    new_values,
+    tied_to,
 )
 
 
@@ -54,6 +56,7 @@ class Variant:
         seed: int = 0,
         strict: bool = False,
         backend: str = "auto",
+        drawn: Drawn | None = None,
     ) -> None:
         for component in components:
             check_operation(operation, component, dial)
@@ -63,6 +66,8 @@ class Variant:
         self._dial = dial
         self._seed = seed
         self._backend = backend
+        # On its own it keeps nothing: operations above it may come and go.
+        self._drawn = Drawn(0) if drawn is None else drawn
         self.edits: list[Edit] = []
         self._owners: list[Component] = []
         for place, component in enumerate(components):
@@ -80,6 +85,7 @@ class Variant:
                 )
                 self.edits.append(edit)
         self._values: dict[str, dict[Tensor, AbstractNewValue]] = {}
+        self._tied: dict[str, str] = {}
         self._laid: dict[str, tuple[int, bool]] = {}
 
     @property
@@ -106,12 +112,14 @@ class Variant:
         for component in self._owners:
             if component.name in self._values:
                 continue
-            seed = derive(self._seed, component.name)
-            values = new_values(self.operation, self._model, component, seed)
+            values = self._drawn.values(
+                self.operation, self._model, component, self._seed
+            )
             # A tensor that two components share is operated on once.
             fresh = {t: v for t, v in values.items() if t not in taken}
             taken |= set(fresh)
             self._values[component.name] = fresh
+            self._tied[component.name] = _tied(self._model, component, fresh)
 
     def apply(self) -> Callable[[], None]:
         """Put the operation in effect.
@@ -135,19 +143,14 @@ class Variant:
             kept = stack.pop_all()  # not undone at the end of this block
         return kept.close
 
-    def tensors(self) -> dict[Tensor, Tensor]:
-        """New values of the tensors that it changes, which stay as they are."""
+    def tensors(self) -> dict[Tensor, Callable[[], Tensor]]:
+        """What makes the new values of the tensors that it changes, which stay."""
         self.prepare()
-        found: dict[Tensor, Tensor] = {}
-        for name, values in self._values.items():
-            new = {
-                tensor: dialled(tensor.detach(), value(tensor.detach()), self._dial)
-                for tensor, value in values.items()
-            }
-            changed = any(not torch.equal(old, now) for old, now in new.items())
-            self._laid[name] = len(new), changed
-            found |= new
-        return found
+        return {
+            tensor: partial(self._made, name, tensor, value)
+            for name, values in self._values.items()
+            for tensor, value in values.items()
+        }
 
     def fired(self, component: Component) -> int:
         """How often the operation took part (tensors changed, for parameters)."""
@@ -173,7 +176,13 @@ class Variant:
         if edit is not None:
             return edit.note
         values = self._values.get(component.name, {}).values()
-        return "; ".join(dict.fromkeys(value.note for value in values if value.note))
+        notes = [*(value.note for value in values), self._tied.get(component.name, "")]
+        return "; ".join(dict.fromkeys(note for note in notes if note))
+
+    def changes(self) -> frozenset[int]:
+        """The tensors that it changes, by id; none for an operation on outputs."""
+        self.prepare()
+        return frozenset(id(t) for values in self._values.values() for t in values)
 
     def proofs(self) -> list[Proof]:
         """What tells of its edits, in an order that is the same in every process."""
@@ -183,6 +192,14 @@ class Variant:
         """Components whose edits have never been called."""
         return [edit.component for edit in self.edits if edit.fired == 0]
 
+    def _made(self, name: str, tensor: Tensor, value: AbstractNewValue) -> Tensor:
+        present = tensor.detach()
+        new = dialled(present, value(present), self._dial)
+        changed = self._laid.get(name, (0, False))[1]
+        changed = changed or not torch.equal(new, present)
+        self._laid[name] = len(self._values[name]), changed
+        return new
+
     def _edit(self, component: Component) -> Edit | None:
         for edit in self.edits:
             if edit.component == component:
@@ -190,3 +207,9 @@ class Variant:
         if component not in self._owners:
             raise OperationError(f"{component} is not part of this operation")
         return None
+
+
+def _tied(model: nn.Module, component: Component, changed: Iterable[Tensor]) -> str:
+    """Says what else changes with a component's tensors."""
+    names = [name for tensor in changed for name in tied_to(model, component, tensor)]
+    return f"tied: changes {', '.join(names)} too" if names else ""

@@ -4,6 +4,8 @@ from surgery.data._batches import Batches as Batches
 from surgery.data._calls import call_on_batch as call_on_batch
 from surgery.data._calls import call_on_inputs as call_on_inputs
 from surgery.data._chosen import sketch as sketch
+from surgery.data._forms import Form as Form
+from surgery.data._forms import taken_apart as taken_apart
 from surgery.data._joining import fresh as fresh
 from surgery.data._joining import join_batches as join_batches
 from surgery.data._joining import keep_batch as keep_batch

@@ -9,6 +9,7 @@ from surgery.engine._metrics import make_metrics as make_metrics
 from surgery.engine._options import Engine as Engine
 from surgery.engine._peers import Peers as Peers
 from surgery.engine._peers import joined as joined
+from surgery.engine._place import Place as Place
 from surgery.engine._runner import Runner as Runner
 from surgery.engine._sharded import run_sharded as run_sharded
 from surgery.engine._steps import Step as Step

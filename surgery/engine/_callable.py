@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
@@ -16,7 +16,7 @@ from surgery.engine._metric import AbstractMetric, AbstractOutcome, blamed, desc
 from surgery.engine._per_sample import Measured, compare_measured, mean_measured
 from surgery.engine._series import check_paired
 from surgery.errors import DataError
-from surgery.stats import Effect, paired_means
+from surgery.stats import Effect, repeated_means
 
 Function = Callable[[Any, Any], Any]
 
@@ -140,14 +140,27 @@ class CallableMetric(AbstractMetric):
         confidence: float,
         seed: int,
     ) -> dict[str, Effect]:
+        return self.compare_repeats(
+            baseline, [variant], confidence=confidence, seed=seed
+        )
+
+    def compare_repeats(
+        self,
+        baseline: AbstractOutcome,
+        variants: Sequence[AbstractOutcome],
+        *,
+        confidence: float,
+        seed: int,
+    ) -> dict[str, Effect]:
         before = cast(CallableOutcome, baseline)
-        after = cast(CallableOutcome, variant)
-        check_paired(self.name, before.samples, after.samples)
+        afters = [cast(CallableOutcome, variant) for variant in variants]
+        for after in afters:
+            check_paired(self.name, before.samples, after.samples)
         effects = {
             name: compare_measured(
                 name,
                 item,
-                after.per_sample[name],
+                [after.per_sample[name] for after in afters],
                 self.direction(name),
                 None,
                 confidence=confidence,
@@ -157,9 +170,9 @@ class CallableMetric(AbstractMetric):
         }
         for name, item in before.per_batch.items():
             sizes = np.array(before.sizes, dtype=np.float64)
-            effect = paired_means(
+            effect = repeated_means(
                 np.array(item),
-                np.array(after.per_batch[name]),
+                [np.array(after.per_batch[name]) for after in afters],
                 None if np.all(sizes == sizes[0]) else sizes,
                 confidence=confidence,
                 seed=seed,

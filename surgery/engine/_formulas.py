@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from surgery.engine._checks import Checks
 from surgery.engine._layout import (
     IGNORED,
     ClassificationLayout,
@@ -22,8 +23,18 @@ class AbstractFormula(ABC):
     """Gives a value per sample and, where samples differ in it, their weight."""
 
     @abstractmethod
-    def __call__(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
-        """Return values `(B,)` and weights `(B,)`, or `None` where all weigh 1."""
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return values `(B,)` and weights `(B,)`, or `None` where all weigh 1.
+
+        Args:
+            outputs: What the step returned.
+            labels: What the step returned.
+            checks: Told what would be looked at in labels, which then is not: nothing
+                waits for the device. Weights may then be those of samples that all
+                count.
+        """
 
 
 @final
@@ -34,8 +45,10 @@ class Correct(AbstractFormula):
         self._layout = ClassificationLayout(name)
         self._name, self._k, self._wrong = name, k, wrong
 
-    def __call__(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
-        item = self._layout(outputs, labels)
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        item = self._layout(outputs, labels, checks)
         if self._k > item.classes:
             raise DataError(
                 f"{self._name} needs at least {self._k} classes, but the outputs have "
@@ -58,8 +71,10 @@ class CrossEntropy(AbstractFormula):
     def __init__(self, name: str, *, soft: bool = True) -> None:
         self._layout = ClassificationLayout(name, soft=soft)
 
-    def __call__(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
-        item = self._layout(outputs, labels)
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        item = self._layout(outputs, labels, checks)
         if item.binary:
             loss = functional.binary_cross_entropy_with_logits(
                 item.logits,
@@ -81,15 +96,25 @@ class Distance(AbstractFormula):
         self._layout = RegressionLayout(name)
         self._power = power
 
-    def __call__(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
-        values, wanted = self._layout(outputs, labels)
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        values, wanted = self._layout(outputs, labels, checks)
         return (values - wanted).abs().pow(self._power).mean(1), None
 
 
 def _mean(values: Tensor, item: Classified) -> tuple[Tensor, Tensor | None]:
     """Mean of `(B, P)` over the positions of each sample that count."""
+    if isinstance(item.ignored, Tensor):
+        some, weights = _mean_of(values, item.valid)
+        every = _mean_of(values, None)[0]
+        # Sums of all positions are added up in another order where some do not count.
+        return torch.where(item.ignored, some, every), weights
+    return _mean_of(values, None if item.soft or not item.ignored else item.valid)
+
+
+def _mean_of(values: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor | None]:
     positions = values.shape[1]
-    counted = None if item.soft or not item.ignored else item.valid
     if positions == 1:
         return values[:, 0], None if counted is None else counted[:, 0]
     values = values.to(_real(values))

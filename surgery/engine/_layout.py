@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from surgery.engine._checks import Checks
 from surgery.engine._metric import describe
 from surgery.engine._steps import main_output
 from surgery.errors import DataError
@@ -27,14 +28,14 @@ class Classified:
             `(B, P)`).
         binary: Whether there is one logit, of class 1 against class 0.
         soft: Whether labels are probabilities.
-        ignored: Whether any label is `IGNORED`.
+        ignored: Whether any label is `IGNORED`; a tensor where nobody may look.
     """
 
     logits: Tensor
     labels: Tensor
     binary: bool
     soft: bool
-    ignored: bool
+    ignored: bool | Tensor
 
     @property
     def classes(self) -> int:
@@ -74,7 +75,9 @@ class ClassificationLayout:
         self._seen_classes = 0
         self._seen_ignored = False
 
-    def __call__(self, outputs: Any, labels: Any) -> Classified:
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> Classified:
         logits = _tensors(self.name, outputs, labels).detach()
         if not logits.is_floating_point():
             raise DataError(
@@ -86,7 +89,10 @@ class ClassificationLayout:
         if labels.is_floating_point():
             return self._probabilities(logits, labels)
         binary, flat, indices = self._indices(logits, labels)
-        ignored = self._check(labels, 2 if binary else flat.shape[1])
+        classes = 2 if binary else flat.shape[1]
+        if checks is not None:
+            return self._unseen(flat, indices.long(), binary, labels, checks)
+        ignored = self._check(labels, classes)
         return Classified(flat, indices.long(), binary, False, ignored)
 
     def _indices(self, logits: Tensor, labels: Tensor) -> tuple[bool, Tensor, Tensor]:
@@ -127,9 +133,30 @@ class ClassificationLayout:
         flat = logits.reshape(batch, logits.shape[1], -1)
         return Classified(flat, labels.reshape(flat.shape), False, True, False)
 
+    def _unseen(
+        self,
+        logits: Tensor,
+        indices: Tensor,
+        binary: bool,
+        labels: Tensor,
+        checks: Checks,
+    ) -> Classified:
+        """The same without looking at a label: `checks` are told what is to be seen."""
+        classes = 2 if binary else logits.shape[1]
+        counts = indices != IGNORED
+        possible = indices.clamp(0, classes - 1)
+        checks.refuse((counts & (indices != possible)).any())
+        if classes == 2 and _may_be_one_hot(labels):
+            checks.refuse((labels.sum(1) == 1).all())
+        ignored = (~counts).any()
+        checks.ignored = ignored
+        # Kernels on accelerators abort the process where a label is out of range.
+        possible = torch.where(counts, possible, IGNORED)
+        return Classified(logits, possible, binary, False, ignored)
+
     def _refuse_one_hot(self, labels: Tensor) -> None:
         # One decision per entry would score them, but mean something else.
-        if labels.ndim != 2 or len(labels) < 2 or labels.shape[1] < 2:
+        if not _may_be_one_hot(labels):
             return
         if bool((labels.sum(1) == 1).all()):
             raise DataError(
@@ -185,7 +212,9 @@ class RegressionLayout:
         self.name = name
         self._seen: weakref.ref[Tensor] | None = None
 
-    def __call__(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, outputs: Any, labels: Any, checks: Checks | None = None
+    ) -> tuple[Tensor, Tensor]:
         values = _tensors(self.name, outputs, labels).detach()
         if _without_column(values).shape != _without_column(labels).shape:
             raise DataError(
@@ -196,6 +225,9 @@ class RegressionLayout:
         dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
         flat = values.to(dtype).reshape(len(values), -1)
         wanted = labels.detach().to(dtype).reshape(len(values), -1)
+        if checks is not None:
+            checks.refuse(~torch.isfinite(wanted).all())
+            return flat, wanted
         seen = self._seen() if self._seen is not None else None
         if seen is not labels:
             if not bool(torch.isfinite(wanted).all()):
@@ -220,6 +252,10 @@ def _tensors(name: str, outputs: Any, labels: Any) -> Tensor:
             f"{describe(tensor)} and labels {describe(labels)}"
         )
     return tensor
+
+
+def _may_be_one_hot(labels: Tensor) -> bool:
+    return labels.ndim == 2 and len(labels) > 1 and labels.shape[1] > 1
 
 
 def _without_column(tensor: Tensor) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
 from surgery.errors import DataError
-from surgery.stats import Effect
+from surgery.stats import Effect, combined
 
 
 class AbstractOutcome(ABC):
@@ -99,6 +99,24 @@ class AbstractMetric(ABC):
         seed: int,
     ) -> dict[str, Effect]:
         """Compare two outcomes of this metric, by the names of what it measures."""
+
+    def compare_repeats(
+        self,
+        baseline: AbstractOutcome,
+        variants: Sequence[AbstractOutcome],
+        *,
+        confidence: float,
+        seed: int,
+    ) -> dict[str, Effect]:
+        """Compare the mean of several draws of one variant with the baseline."""
+        effects = [
+            self.compare(baseline, variant, confidence=confidence, seed=seed)
+            for variant in variants
+        ]
+        return {
+            name: combined([effect[name] for effect in effects], confidence)
+            for name in effects[0]
+        }
 
     def direction(self, name: str) -> bool:
         """Whether higher is better, for a name that `compare` gives."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, final
 
 import numpy as np
@@ -14,7 +14,7 @@ from surgery.engine._formulas import AbstractFormula
 from surgery.engine._metric import AbstractMetric, AbstractOutcome, blamed
 from surgery.engine._series import Series, check_paired
 from surgery.errors import DataError
-from surgery.stats import Effect, paired_means, paired_transformed
+from surgery.stats import Effect, combined, paired_transformed, repeated_means
 
 Array = NDArray[np.float64]
 Transform = Callable[[Array], Array]
@@ -83,7 +83,7 @@ class Measured:
 def compare_measured(
     name: str,
     baseline: Measured,
-    variant: Measured,
+    variants: Sequence[Measured],
     higher_is_better: bool,
     transform: Transform | None,
     *,
@@ -92,11 +92,12 @@ def compare_measured(
 ) -> Effect:
     """Compare sample by sample; failed samples count as the worst ones seen.
 
-    What is not finite in the baseline leaves the comparison.
+    Of several variants, draws of one, the mean is compared. What is not finite in the
+    baseline leaves the comparison.
     """
-    check_paired(name, len(baseline), len(variant))
+    for variant in variants:
+        check_paired(name, len(baseline), len(variant))
     before, weights = baseline.arrays()
-    after, _ = variant.arrays()
     keep = np.isfinite(before)
     if weights is not None:
         keep &= weights > 0
@@ -105,16 +106,23 @@ def compare_measured(
             f"{name}: no sample has a finite value with the model as it is; look at "
             "its outputs and labels"
         )
-    before, after = before[keep], after[keep]
-    after = _filled(after, before, higher_is_better)
+    before = before[keep]
+    afters = [
+        _filled(variant.arrays()[0][keep], before, higher_is_better)
+        for variant in variants
+    ]
     if weights is not None:
         weights = weights[keep]
         weights = None if np.all(weights == weights[0]) else weights
     if transform is None:
-        return paired_means(before, after, weights, confidence=confidence, seed=seed)
-    return paired_transformed(
-        before, after, weights, transform, confidence=confidence, seed=seed
-    )
+        return repeated_means(before, afters, weights, confidence=confidence, seed=seed)
+    effects = [
+        paired_transformed(
+            before, after, weights, transform, confidence=confidence, seed=seed
+        )
+        for after in afters
+    ]
+    return combined(effects, confidence)
 
 
 def mean_measured(
@@ -215,10 +223,22 @@ class PerSampleMetric(AbstractMetric):
         confidence: float,
         seed: int,
     ) -> dict[str, Effect]:
+        return self.compare_repeats(
+            baseline, [variant], confidence=confidence, seed=seed
+        )
+
+    def compare_repeats(
+        self,
+        baseline: AbstractOutcome,
+        variants: Sequence[AbstractOutcome],
+        *,
+        confidence: float,
+        seed: int,
+    ) -> dict[str, Effect]:
         effect = compare_measured(
             self.name,
             cast(PerSampleOutcome, baseline).measured,
-            cast(PerSampleOutcome, variant).measured,
+            [cast(PerSampleOutcome, variant).measured for variant in variants],
             self.higher_is_better,
             self.transform,
             confidence=confidence,

@@ -51,7 +51,7 @@ class Runner:
 
     def __init__(self, model: nn.Module, step: Step, seed: int) -> None:
         self.model = model
-        self._step = step
+        self.step = step
         self._seed = seed
         self._buffers = [
             _Buffer(module, name, buffer, buffer.detach().clone(), _version(buffer))
@@ -71,9 +71,9 @@ class Runner:
         """
         if known is not None:
             with answering(self.model, known.answer), self.prepared(number):
-                return self._step(self.model, fresh(batch))
+                return self.step(self.model, fresh(batch))
         with self.prepared(number):
-            return self._step(self.model, fresh(batch))
+            return self.step(self.model, fresh(batch))
 
     @contextmanager
     def prepared(self, number: int) -> Generator[None]:

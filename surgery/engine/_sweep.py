@@ -16,9 +16,11 @@ from surgery.engine._baseline import Baseline, measure_baseline
 from surgery.engine._interrupt import interruptible
 from surgery.engine._metric import AbstractMetric, AbstractOutcome
 from surgery.engine._place import Place
+from surgery.engine._resident import Resident
 from surgery.engine._runner import Known, Runner
 from surgery.engine._steps import failed_samples
 from surgery.engine._swept import (
+    ROUNDING,
     Failure,
     Swept,
     differ,
@@ -30,9 +32,6 @@ from surgery.engine._together import Together
 from surgery.errors import SurgeryError
 from surgery.ops import Clock
 from surgery.report import Advance
-
-# A part of the largest value: as far as another order of sums takes a result.
-_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -98,18 +97,52 @@ class Sweep:
         stays. A second one ends it at once.
         """
         swept = Swept.start(self.metrics, len(self.variants), samples)
+        resident = self._resident(swept)
         stop = self.clock.watch(self.runner.model)
         try:
             with interruptible() as interrupted:
                 for number, batch in enumerate(batches):
-                    self._batch(number, batch, swept, advance)
+                    if resident.take(number, batch):
+                        advance(1 + len(self.variants))
+                    else:
+                        resident.settle()
+                        self._batch(number, batch, swept, advance)
                     if interrupted():
                         swept.interrupted = True
                         break
+                resident.settle()
         finally:
             stop()
             self.runner.put_back()
         return swept
+
+    def _resident(self, swept: Swept) -> Resident:
+        """What takes batches that need not be waited for."""
+
+        def again(number: int, batch: Any) -> None:
+            self._batch(number, batch, swept, _nothing)
+
+        last: dict[int, Baseline] = {}
+
+        def reaches(index: int, batch: Any, number: int) -> bool:
+            if number not in last:
+                last.clear()
+                batch = self.place.put(batch)
+                places = list(range(batch_length(batch)))
+                last[number] = self._baseline(batch, places, number)
+            base = last[number]
+            return differ(base.outputs, self._outputs(index, base, number, None)[0])
+
+        return Resident(
+            self.runner,
+            self.together,
+            self.metrics,
+            self.place.put,
+            swept,
+            again,
+            reaches,
+            self.names,
+        )
 
     def _batch(self, number: int, batch: Any, swept: Swept, advance: Advance) -> None:
         batch = self.place.put(batch)
@@ -181,7 +214,7 @@ class Sweep:
             swept.reached[index] = differ(base.outputs, outputs) and (
                 known is None
                 or exact
-                or not close(base.outputs, outputs, _ROUNDING)
+                or not close(base.outputs, outputs, ROUNDING)
                 or differ(base.outputs, self._outputs(index, base, number, None)[0])
             )
         ill = failed.nonzero().flatten().tolist()
@@ -237,3 +270,7 @@ def _known(evaluated: Evaluated | None, index: int | None) -> Known | None:
     if evaluated is None or index not in evaluated.outputs:
         return None
     return Known(evaluated.outputs[index])
+
+
+def _nothing(steps: int = 1, note: str | None = None) -> None:
+    """For batches whose progress was shown before."""

@@ -13,6 +13,9 @@ from surgery.anatomy import tensors
 from surgery.engine._metric import AbstractMetric, AbstractOutcome
 from surgery.errors import SurgeryError
 
+ROUNDING = 1e-5
+"""A part of the largest value: as far as another order of sums takes a result."""
+
 
 @dataclass(frozen=True)
 class Failure:

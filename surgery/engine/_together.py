@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from surgery.backend import (
     EVALUATORS,
     AbstractEvaluator,
+    AbstractExecutor,
     Evaluated,
+    Recipe,
+    automatic,
     evaluator_class,
 )
 from surgery.data import fresh
@@ -57,7 +62,8 @@ class Together:
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
-            self._names = list(EVALUATORS)
+            first = next(runner.model.parameters(), None)
+            self._names = automatic("cpu" if first is None else first.device.type)
         if plan is not None:
             self._names = [name for name in EVALUATORS if name == plan["evaluator"]]
             self._forced = bool(self._names)
@@ -66,6 +72,48 @@ class Together:
         self._spent = 0.0
         self._began: float | None = None
         self._checked: list[str] | None = None
+        self._covered: set[int | None] = set()
+        self.settled = 0
+        """Batches that were evaluated and scored without being waited for."""
+
+    @property
+    def records(self) -> bool:
+        """Whether executors run Python for the first batch of a form only."""
+        return self._evaluator is not None and self._evaluator.records
+
+    @property
+    def draws(self) -> bool:
+        """Whether any variant draws random numbers while the model runs."""
+        return any(
+            edit.operation.random for item in self._variants for edit in item.edits
+        )
+
+    @property
+    def unrecordable(self) -> str:
+        """An operation of which a recording holds for no other batch, if any."""
+        operations = (edit.operation for item in self._variants for edit in item.edits)
+        return next((op.mode for op in operations if not op.recordable), "")
+
+    def absent(self, wanted: Collection[int]) -> set[int] | None:
+        """Of which variants the last batch's outputs were not had together.
+
+        `None` where none were.
+        """
+        return set(wanted) - self._covered if None in self._covered else None
+
+    def executor(
+        self, recipe: Recipe, parts: Sequence[Tensor], number: int
+    ) -> AbstractExecutor:
+        """What carries out a recipe for batches like this one.
+
+        Raises:
+            BackendError: The evaluator cannot do so.
+        """
+        if self._evaluator is None:
+            raise BackendError("there is no evaluator")
+        forward = _forward(self._runner, number)
+        with self._runner.prepared(number):
+            return self._evaluator.executor(recipe, parts, forward)
 
     @property
     def name(self) -> str:
@@ -77,12 +125,14 @@ class Together:
         chosen = {} if self._evaluator is None else self._evaluator.plan()
         notes = [*self.notes, *chosen.pop("notes", ())]
         since = {} if self._evaluator is None else {"since": self._since or 0}
-        return {"evaluator": self.name, **since, **chosen, "notes": notes}
+        told = {**since, **chosen, "settled": self.settled, "notes": notes}
+        return {"evaluator": self.name, **told}
 
     def evaluate(
         self, batch: Any, number: int, wanted: Collection[int]
     ) -> Evaluated | None:
         """Outputs for a batch; none where it has to run plainly."""
+        self._covered = set()
         self._count_time()
         if not self._names or not self._is_worth_it(number):
             return None
@@ -91,7 +141,9 @@ class Together:
         while self._names:
             try:
                 self._require_fit(batch, number)
-                return self._evaluated(batch, number, wanted)
+                found = self._evaluated(batch, number, wanted)
+                self._covered = set(found.outputs)
+                return found
             except BackendError as error:
                 if self._forced:
                     raise

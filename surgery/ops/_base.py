@@ -29,6 +29,7 @@ class Firing:
             variant to variant: differences between variants are not luck.
         statistic: What was gathered from data for this call, if anything.
         strict: Whether an operation must fit as it is, without an adapter.
+        drawn: The random numbers of this firing, where they were drawn before it.
     """
 
     component: Component
@@ -37,6 +38,7 @@ class Firing:
     seed: int = 0
     statistic: AbstractStatistic | None = None
     strict: bool = False
+    drawn: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,33 @@ class AbstractOperation(ABC):
     """What can be done to a component. Subclasses are frozen dataclasses."""
 
     mode: ClassVar[str]
+    random: ClassVar[bool] = False
 
 
 class AbstractOutputOperation(AbstractOperation):
     """Acts on what comes out of a component."""
 
     wants_inputs: ClassVar[bool] = False
-    random: ClassVar[bool] = False
     # Whether all components and calls of one forward draw alike: the same donors.
     draws_alike: ClassVar[bool] = False
     # Whether it takes other samples' values: what holds no data has none.
     over_samples: ClassVar[bool] = False
+    # Whether what it launches depends on shapes and draws only: a recording of it then
+    # holds for other batches too.
+    recordable: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         """What stands in the place of `output`: same shape, type and device."""
+
+    def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor, ...] | None:
+        """The random numbers of a firing, the same that `apply` would draw itself.
+
+        They may depend on the shape, type and device of `output`, not on its values:
+        they are drawn before it is computed, and handed to `apply` in `firing.drawn`.
+        `None`: they cannot be had before.
+        """
+        return None
 
     def statistic(self, component: Component, seed: int) -> AbstractStatistic | None:
         """A fresh statistic to gather over data first, where the operation has one."""
@@ -104,9 +118,11 @@ class AbstractNewValue(ABC):
 
     Attributes:
         note: What a user must know of it.
+        held: Whether it is there already, and not made when it is called for.
     """
 
     note: str = ""
+    held: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, present: Tensor) -> Tensor:

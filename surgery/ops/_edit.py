@@ -7,6 +7,7 @@ reference to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from surgery.ops._base import (
     Replacement,
 )
 from surgery.ops._clock import Clock
+from surgery.ops._draws import kept_draws
 from surgery.ops._overlay import dialled
 from surgery.ops._proof import Proof
 
@@ -130,16 +132,23 @@ class Edit:
             self._proof.note = "; ".join(note for note in notes if note)
         return replaced(output, path, new)
 
+    def draw_seed(self, index: int) -> int:
+        """The seed of what is drawn at its call of this index, now."""
+        own = () if self.operation.draws_alike else (self.place, index)
+        return derive(self.seed, "forward", self.clock.now(), *own)
+
     def _replacement(self, output: Tensor, inputs: Inputs, index: int) -> Replacement:
-        return self.operation.apply(output, self._firing(inputs, index))
+        firing = self._firing(inputs, index)
+        if self.operation.random and (kept := kept_draws()) is not None:
+            firing = replace(firing, drawn=kept.of(self, output, firing, index))
+        return self.operation.apply(output, firing)
 
     def _firing(self, inputs: Inputs, index: int) -> Firing:
         seed, batch_size = 0, None
         if self.operation.random:
             # Not asked for by others: compiled code would be guarded on it.
             batch_size = self.clock.batch_size
-            own = () if self.operation.draws_alike else (self.place, index)
-            seed = derive(self.seed, "forward", self.clock.now(), *own)
+            seed = self.draw_seed(index)
         args, kwargs = inputs
         return Firing(
             component=self.component,

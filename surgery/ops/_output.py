@@ -20,6 +20,7 @@ class Zero(AbstractOutputOperation):
     """Zeros in place of the output."""
 
     mode: ClassVar[str] = "zero"
+    recordable: ClassVar[bool] = True
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         return Replacement(torch.zeros_like(output))
@@ -36,6 +37,7 @@ class Constant(AbstractOutputOperation):
 
     value: float | Tensor = 0.0
     mode: ClassVar[str] = "constant"
+    recordable: ClassVar[bool] = True
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         if not isinstance(self.value, Tensor):
@@ -61,6 +63,7 @@ class Identity(AbstractOutputOperation):
     """
 
     mode: ClassVar[str] = "identity"
+    recordable: ClassVar[bool] = True
     wants_inputs: ClassVar[bool] = True
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:

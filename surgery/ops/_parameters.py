@@ -44,11 +44,13 @@ class Reinit(AbstractParameterOperation):
 
     factory: Callable[[], nn.Module] | None = None
     mode: ClassVar[str] = "reinit"
+    random: ClassVar[bool] = True
 
     def values(
         self, model: nn.Module, component: Component, seed: int
     ) -> Mapping[Tensor, AbstractNewValue]:
         names = set(owned_tensors(model, component))
+        seed = derive(seed, component.name)  # or layers of one shape would be alike
         fresh, how = fresh_tensors(model, component, names, seed, self.factory)
         return _fixed(component, owned_tensors(model, component), fresh, how)
 
@@ -94,6 +96,7 @@ class Freeze(AbstractOperation):
 class _Fixed(AbstractNewValue):
     value: Tensor
     note: str = ""
+    held: ClassVar[bool] = True
 
     def __call__(self, present: Tensor) -> Tensor:
         return self.value.to(device=present.device, dtype=present.dtype)

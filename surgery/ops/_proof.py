@@ -41,6 +41,7 @@ class Proof:
         self._changed = False
         # On an accelerator the answer stays there until somebody asks.
         self._pending: Tensor | None = None
+        self._held = False
 
     def fired(self, old: Tensor, new: Tensor) -> None:
         """Take note of one firing that replaced `old` by `new`."""
@@ -52,13 +53,26 @@ class Proof:
             differs = (old != new).any() if alike else None
         if differs is None:
             self._changed = True
+        elif self._pending is not None and self._pending.device == differs.device:
+            if self._held:
+                self._pending.logical_or_(differs)
+            else:  # it may be an inference tensor, which stays as it is
+                self._pending = self._pending | differs
         elif differs.device.type == "cpu":
             self._changed = bool(differs)
-        elif self._pending is None or self._pending.device != differs.device:
-            self._collect()
-            self._pending = differs
         else:
-            self._pending = self._pending | differs
+            self._collect()
+            self._pending, self._held = differs, False
+
+    def hold(self, device: torch.device) -> None:
+        """Have firings on a device write into one tensor there, and wait for nothing.
+
+        What records a firing to repeat it needs that: the tensor stays.
+        """
+        self._collect()
+        if not self._changed and self._pending is None:
+            self._pending = torch.zeros((), dtype=torch.bool, device=device)
+            self._held = True
 
     @property
     def changed(self) -> bool | None:
@@ -76,11 +90,12 @@ class Proof:
     def _collect(self) -> None:
         if self._pending is not None:
             self._changed = self._changed or bool(self._pending)
-            self._pending = None
+            if not self._held:
+                self._pending = None
 
     def __getstate__(self) -> dict[str, Any]:
         self._collect()
-        return self.__dict__
+        return {**self.__dict__, "_pending": None, "_held": False}
 
 
 def _zero() -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
@@ -16,26 +18,31 @@ from surgery.ops._base import (
     Firing,
     Replacement,
 )
+from surgery.ops._graded import AbstractGraded
 from surgery.ops._statistics import Donors
 
 
 @final
 @dataclass(frozen=True)
-class Noise(AbstractOutputOperation):
-    """Gaussian noise added to the output, or to the parameters.
+class Noise(AbstractOutputOperation, AbstractGraded):
+    """Noise added to the output, or to the parameters.
 
     Attributes:
         std: Standard deviation. Default: 0.1.
         relative: Whether `std` counts in units of the root mean square of what it is
             added to: of each sample's output, or of each parameter tensor.
         on: `"output"` or `"parameters"`.
+        distribution: `"gaussian"` or `"uniform"` (around zero).
     """
 
     std: float = 0.1
     relative: bool = True
     on: Literal["output", "parameters"] = "output"
+    distribution: Literal["gaussian", "uniform"] = "gaussian"
     mode: ClassVar[str] = "noise"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
+    ladder: ClassVar[Sequence[float]] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
     def __post_init__(self) -> None:
         if self.std < 0:
@@ -44,19 +51,39 @@ class Noise(AbstractOutputOperation):
             raise OperationError(
                 f"Noise(on=...) must be 'output' or 'parameters', got {self.on!r}"
             )
+        if self.distribution not in ("gaussian", "uniform"):
+            raise OperationError(
+                "Noise(distribution=...) must be 'gaussian' or 'uniform', got "
+                f"{self.distribution!r}"
+            )
+
+    def at(self, level: float) -> Self:
+        return replace(self, std=level)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
         _require_floating(output, firing, "noise")
         per_sample = tuple(range(1, output.ndim))
-        noise = self.draw(output, firing.seed, per_sample)
-        return Replacement(output + noise)
+        (draw,) = firing.drawn or self.draws(output, firing)
+        return Replacement(output + self._scaled(draw, output, per_sample))
+
+    def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor]:
+        """A number of mean 0 and variance 1 for each of the output's."""
+        return (self._numbers(output, firing.seed),)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
+        return self._scaled(self._numbers(like, seed), like, over)
+
+    def _numbers(self, like: Tensor, seed: int) -> Tensor:
+        """A number of mean 0 and variance 1 for each of a tensor's."""
         generator = torch.Generator(like.device).manual_seed(seed)
-        draw = torch.randn(
+        draws = torch.randn if self.distribution == "gaussian" else torch.rand
+        draw = draws(
             like.shape, generator=generator, device=like.device, dtype=torch.float32
         )
+        return draw if draws is torch.randn else (draw - 0.5) * math.sqrt(12)
+
+    def _scaled(self, draw: Tensor, like: Tensor, over: tuple[int, ...]) -> Tensor:
         scale: Tensor | float = self.std
         if self.relative:
             square = like.detach().float().square()
@@ -80,6 +107,7 @@ class Resample(AbstractOutputOperation):
 
     donors: int = 64
     mode: ClassVar[str] = "resample"
+    recordable: ClassVar[bool] = True
     random: ClassVar[bool] = True
     draws_alike: ClassVar[bool] = True
     over_samples: ClassVar[bool] = True
@@ -88,7 +116,7 @@ class Resample(AbstractOutputOperation):
         return Donors(component, self.donors, seed)
 
     def apply(self, output: Tensor, firing: Firing) -> Replacement:
-        batch = firing.batch_size or (output.shape[0] if output.ndim else 0)
+        batch = _samples(output, firing)
         if output.ndim == 0 or batch == 0 or output.shape[0] % batch:
             raise ShapeMismatchError(
                 f"resample needs one output per sample, but {firing.component} returns "
@@ -96,8 +124,8 @@ class Resample(AbstractOutputOperation):
             )
         # Windows of one sample (Swin) travel together: (B * windows, ...).
         rows = output.reshape(batch, -1, *output.shape[1:])
-        generator = torch.Generator().manual_seed(firing.seed)
         if isinstance(firing.statistic, Donors):
+            generator = torch.Generator().manual_seed(firing.seed)
             drawn = firing.statistic.draw(rows, generator)
         elif batch == 1:
             raise DataError(
@@ -105,8 +133,19 @@ class Resample(AbstractOutputOperation):
                 "sample; use larger batches, or pass data= to draw donors from"
             )
         else:
-            drawn = rows[derangement(batch, generator).to(rows.device)]
+            (donors,) = firing.drawn or self._donors(batch, firing.seed)
+            drawn = rows[donors.to(rows.device)]
         return Replacement(drawn.reshape(output.shape))
+
+    def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor, ...] | None:
+        """Each sample's donor in the batch; donors of `data` depend on the output."""
+        batch = _samples(output, firing)
+        if isinstance(firing.statistic, Donors) or batch < 2:
+            return None
+        return self._donors(batch, firing.seed)
+
+    def _donors(self, batch: int, seed: int) -> tuple[Tensor]:
+        return (derangement(batch, torch.Generator().manual_seed(seed)),)
 
 
 def derangement(size: int, generator: torch.Generator) -> Tensor:
@@ -115,6 +154,10 @@ def derangement(size: int, generator: torch.Generator) -> Tensor:
     donor = torch.empty_like(order)
     donor[order] = order.roll(1)
     return donor
+
+
+def _samples(output: Tensor, firing: Firing) -> int:
+    return firing.batch_size or (output.shape[0] if output.ndim else 0)
 
 
 def _require_floating(output: Tensor, firing: Firing, mode: str) -> None:

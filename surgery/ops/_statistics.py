@@ -35,6 +35,7 @@ class Mean(AbstractOutputOperation):
     over: Literal["activation", "channel"] = "activation"
     axis: int | None = None
     mode: ClassVar[str] = "mean"
+    recordable: ClassVar[bool] = True
     over_samples: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

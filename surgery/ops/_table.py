@@ -11,6 +11,7 @@ from torch import Tensor
 from surgery.anatomy import Component
 from surgery.errors import OperationError
 from surgery.ops._base import AbstractOperation, AbstractOutputOperation
+from surgery.ops._changes import Change
 from surgery.ops._output import Call, Constant, Identity, Zero
 from surgery.ops._parameters import Freeze, Reinit
 from surgery.ops._random_output import Noise, Resample
@@ -35,7 +36,17 @@ MODES: Mapping[str, Callable[[], AbstractOperation]] = {
 
 _PLAIN = ("zero", "mean", "resample", "noise", "constant", "callable")
 _OUTPUT = ("zero", "identity", *_PLAIN[1:])
-_ON_PARAMETERS = ("noise on parameters", "reinit", "rewind", "freeze")
+_ON_PARAMETERS = (
+    *("noise on parameters", "flip", "scale", "quantize", "prune"),
+    *("function of parameters", "reinit", "rewind", "freeze"),
+)
+_AS_OBJECTS = {
+    "flip": "Flip(share=0.1)",
+    "scale": "Scale(factor=0.0)",
+    "quantize": "Quantize(bits=8)",
+    "prune": "Prune(share=0.5)",
+}
+"""Modes that say how far: there is no one default to name."""
 
 KIND_MODES: Mapping[str, tuple[str, ...]] = {
     "module": (*_OUTPUT, *_ON_PARAMETERS),
@@ -87,7 +98,12 @@ def as_operation(mode: ModeLike) -> AbstractOperation:
                 "mode='rewind' needs a state to go back to; use "
                 "mode=surgery.ops.Rewind(state_dict)"
             )
-        near = difflib.get_close_matches(mode, [*MODES, "rewind"], n=1)
+        if mode in _AS_OBJECTS:
+            raise OperationError(
+                f"mode={mode!r} must say how far; use, for example, "
+                f"mode=surgery.ops.{_AS_OBJECTS[mode]}"
+            )
+        near = difflib.get_close_matches(mode, [*MODES, "rewind", *_AS_OBJECTS], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise OperationError(
             f"unknown mode {mode!r}{hint} Modes are {', '.join(get_args(Mode))}, "
@@ -122,6 +138,8 @@ def mode_name(operation: AbstractOperation) -> str:
         return "noise on parameters"
     if isinstance(operation, Call):
         return getattr(operation.function, "__name__", "callable")
+    if isinstance(operation, Change):
+        return operation.name
     return operation.mode
 
 
@@ -135,7 +153,8 @@ def check_operation(
             at this dial.
     """
     kind = _table_kind(component)
-    name = "callable" if isinstance(operation, Call) else mode_name(operation)
+    called = isinstance(operation, (Call, Change))
+    name = operation.mode if called else mode_name(operation)
     allowed = KIND_MODES.get(kind, ())
     if component.call is not None:
         allowed = tuple(mode for mode in allowed if mode not in _ON_PARAMETERS)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from surgery.ablation import Variant
 from surgery.engine import AbstractMetric, Sweep, Swept
-from surgery.errors import DataError, OperationError
-from surgery.ranking._row import Reach, Row
+from surgery.measurement import note, reach, require_outcomes
+from surgery.ranking._row import Row
 from surgery.stats import Effect, Evidence, adjust, verdict
 
 
@@ -21,15 +20,8 @@ def judged(
     Raises:
         DataError: No sample was measured.
     """
-    if not swept.baseline or not swept.baseline[0].samples:
-        raise DataError(
-            "no sample could be measured: all failed in the untouched model "
-            f"({swept.failures[0].cause if swept.failures else 'no data'})"
-        )
     ranked = [i for i in range(len(sweep.names)) if i not in swept.refused]
-    if not ranked:
-        causes = "; ".join(list(swept.refused.values())[:3])
-        raise OperationError(f"nothing is left to rank: {causes}")
+    require_outcomes(swept, len(ranked))
     rows: list[Row] = []
     directions: dict[str, bool] = {}
     for place, metric in enumerate(sweep.metrics):
@@ -76,26 +68,11 @@ def _family(
             p=effect.p,
             p_adjusted=p_adjusted,
             verdict=verdict(effect.delta, p_adjusted, higher, alpha),
-            effect=_reach(variant, swept.reached[index]),
+            effect=reach(variant, swept.reached[index]),
             n=effect.n,
             group=metric.group,
             failed=failed,
-            note=_note(variant),
+            note=note([variant]),
         )
         rows.append(row)
     return rows
-
-
-def _reach(variant: Variant, changed_output: bool) -> Reach:
-    if changed_output:
-        return "full"
-    own = any(variant.changed(component) for component in variant.components)
-    return "local" if own else "none"
-
-
-def _note(variant: Variant) -> str:
-    notes = [variant.note(component) for component in variant.components]
-    idle = variant.never_fired()
-    if idle:
-        notes.append("never ran on this data: " + ", ".join(map(str, idle)))
-    return "; ".join(dict.fromkeys(note for note in notes if note))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from surgery.measurement import Reach
 from surgery.report import JSONValue
 
 Verdict = Literal["important", "harmful", "inconclusive", "failed"]
-Reach = Literal["none", "local", "full"]
 
 
 @dataclass(frozen=True)

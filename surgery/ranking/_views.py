@@ -18,13 +18,11 @@ from surgery.report import (
     Table,
     Tone,
     bar_chart,
-    draw,
     markdown,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
 
 
 _TONES: Mapping[str, Tone] = {
@@ -50,12 +48,6 @@ def ordered(rows: Sequence[Row], better: Mapping[str, JSONValue]) -> tuple[Row, 
         return groups.index(row.group), keys.index(key), lost, 0 if lost else -harm
 
     return tuple(sorted(rows, key=place))
-
-
-def records(ranking: Ranked, key: str) -> tuple[dict[str, JSONValue], ...]:
-    value = ranking.provenance.get(key)
-    listed = value if isinstance(value, list) else []
-    return tuple(record for record in listed if isinstance(record, dict))
 
 
 def all_series(ranking: Ranked) -> dict[str, tuple[Row, ...]]:
@@ -98,10 +90,6 @@ def tables(ranking: Ranked) -> tuple[Table, ...]:
         _table(ranking, [row for row in ranking.rows if row.group == group], group)
         for group in groups
     )
-
-
-def drawn(ranking: Ranked, width: int) -> list[RenderableType]:
-    return [draw(table, width) for table in tables(ranking)]
 
 
 def _table(ranking: Ranked, rows: Sequence[Row], group: str) -> Table:

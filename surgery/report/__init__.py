@@ -17,10 +17,14 @@ from surgery.report._json import load_json as load_json
 from surgery.report._json import plain_json as plain_json
 from surgery.report._json import save_json as save_json
 from surgery.report._latex import latex as latex
+from surgery.report._lines import Line as Line
+from surgery.report._lines import line_chart as line_chart
 from surgery.report._markdown import markdown as markdown
 from surgery.report._plan import plan_table as plan_table
 from surgery.report._progress import Advance as Advance
 from surgery.report._progress import progress as progress
+from surgery.report._result import AbstractResult as AbstractResult
+from surgery.report._result import AbstractRows as AbstractRows
 from surgery.report._scatter import Point as Point
 from surgery.report._scatter import scatter as scatter
 from surgery.report._table import Column as Column

@@ -12,4 +12,6 @@ from surgery.stats._paired import paired_means as paired_means
 from surgery.stats._ranks import Agreement as Agreement
 from surgery.stats._ranks import rank_agreement as rank_agreement
 from surgery.stats._ratio import ratio_of_means as ratio_of_means
+from surgery.stats._repeats import combined as combined
+from surgery.stats._repeats import repeated_means as repeated_means
 from surgery.stats._runs import paired_runs as paired_runs

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def t_interval(
-    delta: float, error: float, degrees: int, confidence: float
+    delta: float, error: float, degrees: float, confidence: float
 ) -> tuple[float, float]:
     """Delta plus and minus t times its standard error; all of R without evidence."""
     if degrees < 1 or not math.isfinite(error):
@@ -21,7 +21,7 @@ def t_interval(
     return delta - half, delta + half
 
 
-def t_test(delta: float, error: float, degrees: int) -> float:
+def t_test(delta: float, error: float, degrees: float) -> float:
     """Two-sided p of the t test that belongs to `t_interval`.
 
     Where nothing varies, t is not defined: p is 1 without a difference, else the
@@ -30,7 +30,7 @@ def t_test(delta: float, error: float, degrees: int) -> float:
     if degrees < 1 or not math.isfinite(error):
         return math.nan
     if error == 0:
-        return 1.0 if delta == 0 else one_sided_chance(degrees + 1)
+        return 1.0 if delta == 0 else one_sided_chance(int(min(degrees, 1000)) + 1)
     from scipy.special import stdtr
 
     return min(1.0, 2 * float(stdtr(degrees, -abs(delta) / error)))

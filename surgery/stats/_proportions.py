@@ -15,7 +15,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def bonett_price(
-    gained: int, lost: int, n: int, confidence: float
+    gained: float, lost: float, n: int, confidence: float
 ) -> tuple[float, float]:
     """Adjusted Wald interval for a difference of paired proportions.
 

@@ -109,6 +109,10 @@ def double(output: torch.Tensor, inputs: tuple[Any, ...]) -> torch.Tensor:
     return output * 2
 
 
+def stronger(parameter: torch.Tensor, level: float) -> torch.Tensor:
+    return parameter * (1 + level)
+
+
 TARGETS = {
     "module": "linear",
     "call": "linear@0",
@@ -136,6 +140,11 @@ MODES: dict[str, Any] = {
     "constant": surgery.ops.Constant(3.0),
     "callable": double,
     "noise on parameters": surgery.ops.Noise(on="parameters"),
+    "flip": surgery.ops.Flip(0.5),
+    "scale": surgery.ops.Scale(0.5),
+    "quantize": surgery.ops.Quantize(bits=3),
+    "prune": surgery.ops.Prune(0.5),
+    "function of parameters": surgery.ops.Change(stronger),
     "reinit": "reinit",
     "rewind": surgery.ops.Rewind(MODEL_STATE),
     "freeze": "freeze",

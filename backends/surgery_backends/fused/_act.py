@@ -24,11 +24,11 @@ class Act:
     def __init__(self, variant: int, mark: Mark, edits: Sequence[Edit]) -> None:
         self._variant = variant
         self._mark = mark
-        self._edits = tuple(edits)
+        self.edits = tuple(edits)
 
     def __call__(self, outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
         try:
-            for edit in self._edits:
+            for edit in self.edits:
                 outputs = self._mark.act(edit, outputs, inputs)
         except Exception as error:
             raise ActFailed(self._variant) from error

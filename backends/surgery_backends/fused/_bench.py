@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import fx, nn
 
-from surgery_backends._trial import Trial
+from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._flops import flops_by_node
 from surgery_backends.fused._program import FusedProgram, Plan, fuse
@@ -59,17 +59,8 @@ class Bench:
 
     def run(self, program: FusedProgram, batch: Batch) -> dict[int | None, Any]:
         """Outputs of the variants of a program, and of the baseline under `None`."""
-        found: dict[int | None, Any] = {}
-        args, kwargs = tuple(batch.args), dict(batch.kwargs)
-        clocks = {edit.clock for trial in self.trials for edit in trial.edits}
-        for clock in clocks:
-            clock.start(self.model, args, kwargs)
-        try:
-            program.run(batch.leaves, found.__setitem__)
-        finally:
-            for clock in clocks:
-                clock.end(self.model, args, None)
-        return found
+        with clocked(self.model, self.trials, batch.args, batch.kwargs):
+            return program.outputs(batch.leaves)
 
     def seconds(self, program: FusedProgram, batch: Batch) -> float:
         """How long a program takes on a batch: the better of two times."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, final
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from surgery.anatomy import close
-from surgery.backend import AbstractEvaluator, Evaluated
+from surgery.backend import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery.errors import BackendError
 from surgery_backends._budget import default_budget, is_out_of_memory
 from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
 from surgery_backends.fused._bench import Bench, Chunks
+from surgery_backends.fused._direct import DirectExecutor
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
-from surgery_backends.fused._planner import TOLERANCE, Choice, Planner
+from surgery_backends.fused._planner import Choice, Planner
 from surgery_backends.fused._program import FusedProgram, Plan, leaves_of
+from surgery_backends.fused._tolerance import tolerance
 
 _GRAPHS = 3
 """For so many shapes of inputs a graph is made; shapes beyond them run plainly."""
@@ -92,8 +94,7 @@ class FusedEvaluator(AbstractEvaluator):
             return None
 
         outputs = Outputs(expected, proceed)
-        stack = self._planner.choice(batch, members).stack
-        return Evaluated(outputs, exact=self._bitwise and stack == 1)
+        return Evaluated(outputs, self.is_exact(args, kwargs, wanted, forward))
 
     def programs(
         self,
@@ -112,6 +113,41 @@ class FusedEvaluator(AbstractEvaluator):
             self._bench.program(batch, chunks, baseline=not place)
             for place, chunks in enumerate(self._planner.passes(batch, members))
         ]
+
+    def executor(
+        self,
+        recipe: Recipe,
+        tensors: Sequence[Tensor],
+        forward: Callable[..., Any],
+    ) -> AbstractExecutor:
+        args, kwargs = recipe.call(tensors)
+        programs = self.programs(args, kwargs, recipe.wanted, forward)
+        exact = self.is_exact(args, kwargs, recipe.wanted, forward)
+        return DirectExecutor(self._model, self._trials, programs, recipe, exact=exact)
+
+    def is_exact(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> bool:
+        """Whether those programs give, bit for bit, what forwards would."""
+        choice = self._planner.choice(*self._prepared(args, kwargs, wanted, forward))
+        return self._bitwise and choice.stack == 1
+
+    def shrink(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Collection[int],
+        forward: Callable[..., Any],
+    ) -> bool:
+        """Compute fewer variants at a time from now on; whether that can be."""
+        batch, members = self._prepared(args, kwargs, wanted, forward)
+        self._planner.choice(batch, members)
+        self._bench.forget(batch)
+        return self._planner.shrink(batch, len(members))
 
     def plan(self) -> dict[str, Any]:
         """What was chosen, each by the number of samples in a batch."""
@@ -152,7 +188,7 @@ class FusedEvaluator(AbstractEvaluator):
         batch = Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
         ours = bench.run(bench.program(batch, []), batch)[None]
         theirs = forward(*args, **kwargs)
-        if not close(theirs, ours, TOLERANCE):
+        if not close(theirs, ours, tolerance(marked)):
             raise BackendError("its graph gives other values than the model")
         self._bitwise = self._bitwise and close(theirs, ours, 0)
         able = [v for v in range(len(self._trials)) if plan.acts(v)]
@@ -184,7 +220,7 @@ class FusedEvaluator(AbstractEvaluator):
             theirs = forward(*batch.args, **batch.kwargs)
         finally:
             undo()
-        if not close(theirs, ours, TOLERANCE):
+        if not close(theirs, ours, tolerance(bench.plan(batch).marked)):
             names = ", ".join(str(c) for c in self._trials[variant].components[:3])
             raise BackendError(f"its graph gives other values without {names}")
 

@@ -67,6 +67,9 @@ class Mark:
         )
         return [tensor for _, tensor in walk(new)]
 
+    def __deepcopy__(self, memo: object) -> Mark:
+        return self  # nothing in it changes, and stand-ins cannot be copied
+
 
 class Marker:
     """The action that leaves marks."""

@@ -11,10 +11,9 @@ from surgery.errors import BackendError
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._bench import Bench, Chunks
 from surgery_backends.fused._memory import peak_bytes
+from surgery_backends.fused._tolerance import tolerance
 
 Item = TypeVar("Item")
-TOLERANCE = 1e-5
-"""How far stacked variants may be from their own forwards, of the largest value."""
 
 
 SHARE = 0.6
@@ -135,10 +134,11 @@ class Planner:
     def _agree(self, batch: Batch, order: Sequence[int], stack: int) -> bool:
         """Whether stacked variants give what they give one after the other."""
         bench = self._bench
+        allowed = tolerance(bench.plan(batch).marked)
         for chunk in _cut(order, stack):
             stacked = bench.run(bench.program(batch, [chunk]), batch)
             single = bench.run(bench.program(batch, [[v] for v in chunk]), batch)
-            if not all(close(single[v], stacked[v], TOLERANCE) for v in single):
+            if not all(close(single[v], stacked[v], allowed) for v in single):
                 return False  # samples see each other, or variants do
         return True
 

@@ -12,12 +12,13 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from surgery.errors import BackendError
 from surgery.ops import Edit
 from surgery_backends._trial import Trial
+from surgery_backends.fused._lowered import lowered
 from surgery_backends.fused._marked import MarkedGraph, held_tensor
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import reuse_memory
 from surgery_backends.fused._sizes import Sizes, divergence, operands
 from surgery_backends.fused._spread import Spread
-from surgery_backends.fused._tape import Slot, Tape
+from surgery_backends.fused._tape import Tape
 from surgery_backends.fused._writer import Writer
 
 Receive = Callable[[int | None, list[Any]], None]
@@ -31,14 +32,30 @@ class FusedProgram:
         tape: Takes the leaves of the inputs; hands the leaves of the baseline's
             output, and of every variant's, to `receiver` as soon as they are there.
         receiver: Where they go.
-        marked: The graph that it was made from.
+        plan: What it was made from.
+        chunks: Which variants it computes, and which of them together.
         calls: For how many of baseline and variants each node is computed.
     """
 
     tape: Tape
     receiver: Receiver
-    marked: MarkedGraph
+    plan: Plan
+    chunks: Sequence[Sequence[int]]
     calls: Mapping[fx.Node, int]
+
+    @property
+    def marked(self) -> MarkedGraph:
+        """The graph of the model."""
+        return self.plan.marked
+
+    def module(self) -> fx.GraphModule:
+        """The same as a module of torch.fx.
+
+        It takes what the model takes, in batches of the size at hand, and gives what
+        the model gives, with every tensor `[1 + N, ...]`: the baseline's first, then
+        every variant's by its number.
+        """
+        return lowered(self)
 
     def run(
         self, leaves: Sequence[Any], receive: Callable[[int | None, Any], None]
@@ -59,6 +76,12 @@ class FusedProgram:
             self.tape.run(leaves)
         finally:
             self.receiver.hand = None
+
+    def outputs(self, leaves: Sequence[Any]) -> dict[int | None, Any]:
+        """All outputs for a batch: the baseline's under `None`, variants' by number."""
+        found: dict[int | None, Any] = {}
+        self.run(leaves, found.__setitem__)
+        return found
 
 
 def leaves_of(
@@ -117,7 +140,7 @@ def fuse(
         emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
     if baseline:
         emitter.baseline()
-    return FusedProgram(emitter.finish(), emitter.receiver, plan.marked, writer.calls)
+    return FusedProgram(emitter.finish(), emitter.receiver, plan, chunks, writer.calls)
 
 
 class Plan:
@@ -126,7 +149,8 @@ class Plan:
     Attributes:
         differs: In which variants each node differs, as bits.
         edits: By variant, the operations at each mark's number.
-        values: By variant, new values of the model's tensors.
+        values: By variant, what makes new values of the model's tensors: of hundreds of
+            variants, they are not all held at once.
         starts: By variant, the place of the first node in which it differs.
     """
 
@@ -136,7 +160,7 @@ class Plan:
         self.marked = marked
         self._places = {node: i for i, node in enumerate(marked.nodes)}
         self.edits: list[dict[int, list[Edit]]] = []
-        self.values: list[dict[fx.Node, Tensor]] = []
+        self.values: list[dict[fx.Node, Callable[[], Tensor]]] = []
         tensors = {node: held_tensor(model, path) for node, path in marked.held.items()}
         places = {n.args[2]: n for n in marked.nodes if n.target is MARK}
         seeds: dict[fx.Node, int] = {}
@@ -180,6 +204,9 @@ class Plan:
                 theirs = self.differs.get(operand, 0) & bits
                 if theirs != mine or node.target is MARK:
                     last = max(last, self._places.get(operand, -1))
+        for node in self.marked.outputs:
+            if isinstance(node, fx.Node) and self.differs.get(node, 0) & bits != bits:
+                last = max(last, self._places.get(node, -1))
         return last
 
 
@@ -187,6 +214,7 @@ class _Emitter:
     """Writes baseline and chunks in an order in which nothing is computed twice."""
 
     def __init__(self, model: nn.Module, plan: Plan, writer: Writer) -> None:
+        self._model = model
         self._plan = plan
         self._writer = writer
         self._nodes = plan.marked.nodes
@@ -199,10 +227,6 @@ class _Emitter:
             writer.base[node] = tape.hold(held_tensor(model, path))
         for node, value in plan.marked.constants.items():
             writer.base[node] = tape.hold(value)
-        self._values: list[dict[fx.Node, Slot]] = [
-            {node: tape.hold(value) for node, value in values.items()}
-            for values in plan.values
-        ]
 
     def chunk(self, chunk: Sequence[int]) -> None:
         """Write the baseline as far as these variants need it, and them to the end."""
@@ -210,18 +234,38 @@ class _Emitter:
         first = min(plan.starts[v] for v in chunk)
         last = plan.last_needed(chunk)
         spreads: dict[fx.Node, Any] = {}
-        for variant in chunk:
-            for node, value in self._values[variant].items():
-                known: Spread = spreads.get(node, Spread())
-                spreads[node] = Spread(each={**known.each, variant: value})
         self._baseline_to(first)
         for place in range(first, len(self._nodes)):
             if place <= last:
                 self._baseline_to(place + 1)
-            writer.variants(self._nodes[place], chunk, spreads)
+            node = self._nodes[place]
+            self._make(operands(node), chunk, spreads)
+            writer.variants(node, chunk, spreads)
+        outputs = [x for x in plan.marked.outputs if isinstance(x, fx.Node)]
+        self._make(outputs, chunk, spreads)
         for variant in chunk:
             lookup = writer.lookup(variant, spreads)
             self._give(variant, lookup)
+
+    def _make(
+        self,
+        needed: Sequence[fx.Node],
+        chunk: Sequence[int],
+        spreads: dict[fx.Node, Any],
+    ) -> None:
+        """Write what makes the new values of the model's tensors among these nodes."""
+        held, values = self._plan.marked.held, self._plan.values
+        for node in needed:
+            if node not in held or node in spreads:
+                continue
+            size = held_tensor(self._model, held[node]).nbytes
+            made = {
+                variant: self._writer.tape.call(values[variant][node], (), size=size)
+                for variant in chunk
+                if node in values[variant]
+            }
+            if made:
+                spreads[node] = Spread(each=made)
 
     def baseline(self) -> None:
         """Write the rest of the baseline, and its output."""

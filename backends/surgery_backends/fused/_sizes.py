@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from surgery.errors import BackendError
 from surgery_backends.fused._marked import MarkedGraph, is_number, value_of
+from surgery_backends.fused._marks import MARK
 
 
 class Sizes:
@@ -84,7 +85,8 @@ def batch_axes(value: Tensor) -> list[int]:
 
 def treats_samples_alike(node: fx.Node) -> bool:
     """Whether a call gives and takes tensors with at most one axis of samples."""
-    given = [len(batch_axes(x)) for x in tensors_of(node)]
+    # Batch norms give empty tensors too, in the place of what only training needs.
+    given = [len(batch_axes(x)) for x in tensors_of(node) if not _is_empty(x)]
     taken = [len(batch_axes(x)) for n in operands(node) for x in tensors_of(n)]
     return all(n == 1 for n in given) and all(n <= 1 for n in taken)
 
@@ -113,11 +115,21 @@ def divergence(graph: MarkedGraph, seeds: Mapping[fx.Node, int]) -> dict[fx.Node
     """
     found = {node: seeds.get(node, 0) for node in (*graph.held, *graph.fields)}
     for node in graph.nodes:
+        args: tuple[Any, ...] = node.args
         bits = seeds.get(node, 0)
-        for operand in operands(node):
-            bits |= found.get(operand, 0)
+        if args and isinstance(args[0], fx.Node) and args[0].target is MARK:
+            # An operation gives all leaves anew; else each is what it was.
+            mark: Any = args[0]
+            bits |= seeds.get(mark, 0) | found.get(mark.args[0][args[1]], 0)
+        else:
+            for operand in operands(node):
+                bits |= found.get(operand, 0)
         found[node] = 0 if is_number(node) else bits
     return found
+
+
+def _is_empty(value: Tensor) -> bool:
+    return any(isinstance(size, int) and size == 0 for size in value.shape)
 
 
 def _is_symbol(size: Any) -> bool:

@@ -40,6 +40,11 @@ def affine(output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
     return 0.5 * output + 1
 
 
+def halved(parameter: Tensor, level: float) -> Tensor:
+    """The user's own function of a parameter."""
+    return parameter * 0.5 + 0.25 * level
+
+
 @dataclass(frozen=True)
 class OutputMode:
     """A mode that acts on outputs.
@@ -102,6 +107,11 @@ OUTPUT_MODES: dict[str, OutputMode] = {
 
 PARAMETER_MODES: dict[str, Callable[[Subject], object]] = {
     "noise on parameters": lambda subject: ops.Noise(on="parameters"),
+    "flip": lambda subject: ops.Flip(share=1.0),
+    "scale": lambda subject: ops.Scale(),
+    "quantize": lambda subject: ops.Quantize(bits=2),
+    "prune": lambda subject: ops.Prune(share=1.0),
+    "function of parameters": lambda subject: ops.Change(halved),
     "reinit": lambda subject: "reinit",
     "rewind": lambda subject: ops.Rewind(subject.start),
     "freeze": lambda subject: "freeze",

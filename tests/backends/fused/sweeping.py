@@ -51,6 +51,10 @@ class Sweep:
         """The program for these inputs, with so many variants computed together."""
         order = sorted(range(len(self.variants)), key=self.plan.starts.__getitem__)
         chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
+        return self.program_of(chunks, *args)
+
+    def program_of(self, chunks: Sequence[Sequence[int]], *args: Any) -> FusedProgram:
+        """The program for these inputs that computes these variants together."""
         leaves = leaves_of(self.marked, args or self.args, self.kwargs)
         return fuse(self.model, self.plan, chunks, leaves)
 

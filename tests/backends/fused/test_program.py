@@ -231,3 +231,29 @@ class Counting(nn.Module):
 def test_what_a_graph_would_get_wrong_is_refused(model: nn.Module, why: str) -> None:
     with pytest.raises(BackendError, match=why):
         Sweep(model, (torch.randn(3, 4),), ["body"])
+
+
+class Two(nn.Module):
+    """Gives two values, of which an operation changes the first."""
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, y
+
+
+class Second(nn.Module):
+    """Uses only the value that no operation changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.pair = Two()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pair(self.body(x), x)[1]
+        return out
+
+
+def test_what_an_operation_leaves_alone_is_the_untouched_model_s() -> None:
+    torch.manual_seed(0)
+    sweep = Sweep(Second(), (torch.randn(3, 4),), ["body", "pair"])
+    assert equal(sweep.alone(), sweep.fused(1))

@@ -10,6 +10,7 @@ from benchmarks.conformance.modes.models import ZOO
 from benchmarks.conformance.modes.outcome import Outcome
 from benchmarks.conformance.modes.results import written
 from benchmarks.conformance.modes.run import Report, check_model, load, save
+from benchmarks.conformance.modes.values import MODES
 from benchmarks.conformance.sources import fingerprint
 
 GOOD = Report(
@@ -44,7 +45,7 @@ def test_a_report_about_other_code_is_not_loaded(tmp_path: Path) -> None:
 def test_a_whole_model_is_checked_in_every_module_and_mode() -> None:
     report = check_model("hf_vit", fingerprint("modes"))
     assert report.failures == []
-    assert len(report.outcomes) == 11 * report.called
+    assert len(report.outcomes) == len(MODES) * report.called
     assert len(report.uncalled) == report.modules - report.called
     assert sum(o.verdict == "effect" for o in report.outcomes) > 200
 

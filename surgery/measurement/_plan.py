@@ -1,4 +1,4 @@
-"""The plan of a ranking: which rows there are, decided before the sweep begins."""
+"""The plan: which rows there are, decided before a sweep begins."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.modules.batchnorm import (
-    _NormBase,  # pyright: ignore[reportPrivateUsage]  # the base of all running norms
-)
 
 from surgery.ablation import Variant
 from surgery.anatomy import Component, Record
@@ -27,7 +24,7 @@ from surgery.targets import TargetLike, resolve_each
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows of a ranking before it is measured.
+    """Rows before they are measured.
 
     Attributes:
         names: Row names, in order.
@@ -79,30 +76,10 @@ def plan_variants(
         parts.variants.append(made)
     if not parts.variants:
         causes = "; ".join(s["cause"] for s in parts.skipped[:3])
-        raise OperationError(f"nothing is left to rank: {causes}")
+        raise OperationError(f"nothing is left to measure: {causes}")
     if on_outputs:
         parts.skipped.extend(_idle(model, targets, seen, parts.names))
     return parts
-
-
-def require_eval_mode(model: nn.Module) -> None:
-    """Refuse a model whose outputs depend on luck or on the rest of the batch.
-
-    Raises:
-        OperationError: It, or a dropout or BatchNorm in it, is in train mode.
-    """
-    live = [
-        name
-        for name, module in model.named_modules()
-        if module.training
-        and (isinstance(module, _NormBase) or "drop" in type(module).__name__.lower())
-    ]
-    if model.training or live:
-        shown = f" ({', '.join(live[:3])} would be active)" if live else ""
-        raise OperationError(
-            f"the model is in train mode{shown}, so that differences between variants "
-            "would partly be luck; call model.eval() first"
-        )
 
 
 def _check_outputs(operation: AbstractOperation, component: Component) -> None:
@@ -114,21 +91,21 @@ def _check_outputs(operation: AbstractOperation, component: Component) -> None:
     if facts.output_shape is None:
         raise OperationError(
             f"no tensor comes out of {component} ({facts.type}): mode="
-            f"{mode_name(operation)!r} has nothing to act on; leave it out, or rank "
-            "with on_error='skip'"
+            f"{mode_name(operation)!r} has nothing to act on; leave it out, or "
+            "pass on_error='skip'"
         )
     if isinstance(operation, Identity) and facts.identity == "no":
         raise ShapeMismatchError(
             f"{component} ({facts.type}) takes {facts.input_shape} and returns "
             f"{facts.output_shape}: no input can stand in for its output; use "
-            "mode='zero', leave it out, or rank with on_error='skip'"
+            "mode='zero', leave it out, or pass on_error='skip'"
         )
 
 
 def _idle(
     model: nn.Module, targets: TargetLike, seen: Record, names: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Modules that the targets match but that never run: shown, not ranked."""
+    """Modules that the targets match but that never run: shown, not measured."""
     known = set(names)
     return [
         {"component": name, "cause": members[0].facts.note}

@@ -1,0 +1,1 @@
+"""How fast curves are, against loops over every component, level and draw."""

@@ -1,0 +1,6 @@
+"""Sensitivity: how much each component can change before the metric does."""
+
+from surgery.sensitivity._perturbation import Perturb as Perturb
+from surgery.sensitivity._point import Point as Point
+from surgery.sensitivity._result import Sensitivity as Sensitivity
+from surgery.sensitivity._sensitivity import sensitivity as sensitivity
