@@ -44,7 +44,8 @@ def sweep_tables(
             "at the least noise. Means over the seeds; seconds of a trial."
         )
         title = f"Objectives of the head {group!r} as noise grows"
-        found.append(StudyTable(Table(title, columns, tuple(rows), caption, "metric")))
+        table = Table(title, columns, tuple(rows), caption, "metric")
+        found.append(StudyTable(table.rows, table))
     return found
 
 

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from surgery.report import (
+    AbstractRows,
     Column,
     Point,
     Table,
     Tone,
     csv_text,
-    draw,
     latex,
     markdown,
-    render,
     scatter,
-    to_pandas,
 )
 from surgery.stats import Agreement
 from surgery.study.results._drawn import written
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
-    from rich.console import Console, ConsoleOptions, RenderableType
 
 Says = Literal["both", "neither", "lesion only", "retraining only", "opposite"]
 _TONES: dict[Says, Tone] = {
@@ -74,7 +69,7 @@ class ComparedRow:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(AbstractRows[ComparedRow]):
     """Lesion against retraining, component by component; prints as a table.
 
     Attributes:
@@ -86,49 +81,27 @@ class Comparison:
         confidence: Level of the agreements' intervals.
     """
 
-    rows: tuple[ComparedRow, ...]
     agreements: dict[tuple[str, str], Agreement]
     metric: str
     lesion_metric: str
     missing: tuple[str, ...]
     confidence: float
 
-    def __iter__(self) -> Iterator[ComparedRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __str__(self) -> str:
-        """The table without colours, since text may go anywhere."""
-        return render(self._table(), color=False)
-
-    __repr__ = __str__
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        yield draw(self._table(), options.max_width)
-
     @property
     def disagreements(self) -> tuple[ComparedRow, ...]:
         """The components of which only one of the two says that they matter."""
         return tuple(r for r in self.rows if r.says not in ("both", "neither"))
 
-    def to_pandas(self) -> pd.DataFrame:
-        """One line per component, in the columns of `ComparedRow`."""
-        return to_pandas(self._data())
-
     def to_markdown(self) -> str:
-        return markdown(self._table())
+        return markdown(self.tables()[0])
 
     def to_latex(self, label: str = "") -> str:
         """A `table` environment; needs `\\usepackage{booktabs}`."""
-        return latex(self._table(), label=label)
+        return latex(self.tables()[0], label=label)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The text, written to a file if a path is given."""
-        return written(csv_text(self._data()), path)
+        return written(csv_text(self.data()), path)
 
     def plot(self) -> Figure:
         """Lesion against retraining, with intervals."""
@@ -153,11 +126,12 @@ class Comparison:
             },
         )
 
-    def _data(self) -> Table:
+    def data(self) -> Table:
+        """In the columns of `ComparedRow`."""
         columns = tuple(Column(field.name) for field in fields(ComparedRow))
         return Table("", columns, tuple(vars(row) for row in self.rows))
 
-    def _table(self) -> Table:
+    def tables(self) -> tuple[Table, ...]:
         lesion = f"lesion:\n{self.lesion_metric}\nworse by"
         retrained = f"retrained:\n{self.metric}\nworse by"
         columns = (
@@ -177,7 +151,7 @@ class Comparison:
             lines.append(f"They disagree on {', '.join(dict.fromkeys(wrong))}.")
         if self.missing:
             lines.append(f"Not in the ranking: {', '.join(self.missing)}.")
-        return Table(
+        table = Table(
             "Lesion of the trained model against training without it",
             tuple(column for column, tells in columns if tells),
             tuple(
@@ -192,6 +166,7 @@ class Comparison:
             ),
             caption="\n".join(lines),
         )
+        return (table,)
 
     def _said(self) -> list[str]:
         lines: list[str] = []

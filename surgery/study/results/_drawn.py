@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from surgery.report import Table, csv_text, draw, latex, markdown, render, to_pandas
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console, ConsoleOptions, RenderableType
+from surgery.report import AbstractRows, Table, csv_text, latex, markdown
 
 
 @dataclass(frozen=True, repr=False)
-class StudyTable:
+class StudyTable(AbstractRows[Mapping[str, object]]):
     """Rows of one view; prints as a table.
 
     Attributes:
-        table: Rows and how they are shown.
+        rows: By the names of the table's columns.
+        table: How they are shown.
     """
 
     table: Table
 
-    def __iter__(self) -> Iterator[Mapping[str, object]]:
-        return iter(self.table.rows)
+    def tables(self) -> tuple[Table, ...]:
+        return (self.table,)
 
-    def __len__(self) -> int:
-        return len(self.table.rows)
-
-    def __str__(self) -> str:
-        """The table without colours, since text may go anywhere."""
-        return render(self.table, color=False)
-
-    __repr__ = __str__
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        yield draw(self.table, options.max_width)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line per row, with all digits."""
-        return to_pandas(self.table)
+    def data(self) -> Table:
+        return self.table
 
     def to_markdown(self) -> str:
         return markdown(self.table)
@@ -56,6 +37,11 @@ class StudyTable:
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The text, written to a file if a path is given."""
         return written(csv_text(self.table), path)
+
+
+def shown(table: Table) -> StudyTable:
+    """The view of a table."""
+    return StudyTable(table.rows, table)
 
 
 def written(text: str, path: str | os.PathLike[str] | None) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from surgery.ranking import Ranking
 from surgery.report import (
+    AbstractRows,
     JSONValue,
+    Table,
     csv_text,
     latex,
     markdown,
     plain_json,
-    render,
     to_pandas,
     write_tensorboard,
 )
@@ -22,7 +23,7 @@ from surgery.study.results import _build_up, _logs, _saved, _summary, _together
 from surgery.study.results import _views as views
 from surgery.study.results._compare import compared
 from surgery.study.results._comparison import Comparison
-from surgery.study.results._drawn import StudyTable, written
+from surgery.study.results._drawn import StudyTable, shown, written
 from surgery.study.results._elements import metric_of
 from surgery.study.results._row import ArmRow
 from surgery.study.results._rows import ArmTrials
@@ -30,11 +31,10 @@ from surgery.study.results._rows import ArmTrials
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from rich.console import Console, ConsoleOptions, RenderableType
 
 
 @dataclass(frozen=True, repr=False)
-class StudyResults:
+class StudyResults(AbstractRows[ArmRow]):
     """What retraining without each part did, most harmful first; prints as a table.
 
     A study that is not finished has results too, of the trials that are done.
@@ -46,7 +46,6 @@ class StudyResults:
             seeds, policy, confidence, correction, notes, runs`.
     """
 
-    rows: tuple[ArmRow, ...]
     arms: tuple[ArmTrials, ...]
     provenance: Mapping[str, JSONValue]
 
@@ -55,30 +54,13 @@ class StudyResults:
         object.__setattr__(self, "provenance", plain)
         object.__setattr__(self, "rows", views.ordered(self.rows, plain))
 
-    def __iter__(self) -> Iterator[ArmRow]:
-        return iter(self.rows)
+    def tables(self) -> tuple[Table, ...]:
+        """One per tier, context and class of objectives."""
+        return views.tables(self)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __str__(self) -> str:
-        """The tables without colours, since text may go anywhere."""
-        return self.render(color=False)
-
-    __repr__ = __str__
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        yield from views.drawn(self, options.max_width)
-
-    def render(self, width: int | None = None, color: bool | None = None) -> str:
-        """The tables as text; by default with colours if this is a terminal."""
-        return "\n\n".join(render(table, width, color) for table in views.tables(self))
-
-    def to_pandas(self) -> pd.DataFrame:
+    def data(self) -> Table:
         """One line per arm and metric."""
-        return to_pandas(views.data(self))
+        return views.data(self)
 
     def trials(self) -> pd.DataFrame:
         """One line per trial: `arm, seed, state, metrics, seconds` and what else."""
@@ -86,11 +68,11 @@ class StudyResults:
 
     def to_markdown(self) -> str:
         """The tables, one per tier, context and class of objectives."""
-        return "\n\n".join(map(markdown, views.tables(self)))
+        return "\n\n".join(map(markdown, self.tables()))
 
     def to_latex(self) -> str:
         """Likewise, as `table` environments; needs `\\usepackage{booktabs}`."""
-        return "\n".join(map(latex, views.tables(self)))
+        return "\n".join(map(latex, self.tables()))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """What `to_pandas` has, with all digits; written to a file if one is given."""
@@ -144,7 +126,7 @@ class StudyResults:
         """Components ranked by how much worse a metric is without each."""
         name = metric_of(self.provenance, metric)
         table = _summary.importance(self.rows, self.arms, name, self._up(name))
-        return StudyTable(table)
+        return shown(table)
 
     def shares(self, metric: str | None = None) -> StudyTable:
         """Each arm's share of the change from the full to the stripped arm.
@@ -153,7 +135,7 @@ class StudyResults:
             StudyError: No arm leaves out several things at once.
         """
         name = metric_of(self.provenance, metric)
-        return StudyTable(_together.shares(self.arms, name, self._confidence))
+        return shown(_together.shares(self.arms, name, self._confidence))
 
     def joint(self, metric: str | None = None) -> StudyTable:
         """Joint effects against the sums of the single ones.
@@ -162,7 +144,7 @@ class StudyResults:
             StudyError: No arm leaves out things that are also left out alone.
         """
         name = metric_of(self.provenance, metric)
-        return StudyTable(_together.joint(self.arms, name, self._confidence))
+        return shown(_together.joint(self.arms, name, self._confidence))
 
     def build_up(self, metric: str | None = None) -> StudyTable:
         """The way from the stripped arm to the full one, a step at a time.
@@ -172,15 +154,15 @@ class StudyResults:
         """
         name = metric_of(self.provenance, metric)
         up, level = self._up(name), self._confidence
-        return StudyTable(_build_up.build_up(self.arms, name, up, level))
+        return shown(_build_up.build_up(self.arms, name, up, level))
 
     def expectations(self) -> StudyTable:
         """What was expected before the run, and what came."""
-        return StudyTable(_summary.expectations(self.rows, self.arms))
+        return shown(_summary.expectations(self.rows, self.arms))
 
     def costs(self) -> StudyTable:
         """Time, parameters and multiply-adds of each arm."""
-        return StudyTable(_summary.costs(self.arms))
+        return shown(_summary.costs(self.arms))
 
     def summary(self, metric: str | None = None) -> dict[str, JSONValue]:
         """Best, worst and average trial: `best_id, best_val, best_config, worst_id ...,

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from surgery.report import Column, JSONValue, Table, draw
+from surgery.report import Column, JSONValue, Table
 from surgery.study.results._row import ArmRow
 from surgery.study.results._rows import ArmTrials
 from surgery.study.trials import State
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _BAR = "bar: █ to the near end of the interval, ▓ to the change, ░ to the far end."
 _COLORS = {"important": "bold", "harmful": "yellow", "failed": "red"}
@@ -107,10 +104,6 @@ def tables(results: Studied) -> tuple[Table, ...]:
         _table(results, [row for row in results.rows if _series(row)[:3] == key], key)
         for key in keys
     )
-
-
-def drawn(results: Studied, width: int) -> list[RenderableType]:
-    return [draw(table, width) for table in tables(results)]
 
 
 def _table(
