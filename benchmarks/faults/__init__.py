@@ -1,1 +1,1 @@
-"""Drivers and workers of a study, killed at random: what is lost, what is done twice."""
+"""Drivers and workers of a study, killed at random: what is lost, what is not."""

@@ -19,7 +19,7 @@ from benchmarks.faults.ledger import Metrics, stored
 from benchmarks.sections import RESULTS, write_section
 
 HEAD = """\
-| killed | kills | studies | trials | starts interrupted | COMPLETE twice, restarted, or \
+| killed | kills | studies | trials | starts interrupted | COMPLETE twice, restarted, \
 other metrics |
 |---|---|---|---|---|---|"""
 

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -75,14 +75,14 @@ def _kill_drivers(ledger: Ledger, most: int, draws: random.Random) -> int:
             if draws.random() < 0.2:
                 time.sleep(draws.uniform(0, 1.5))  # as often as not, while it starts
             else:
-                _wait(lambda: len(begun(ledger.folder)) > before or not driver.is_alive())
+                _wait_for_more(ledger.folder, before, driver)
                 time.sleep(draws.uniform(0, 0.6))
             if not driver.is_alive():
                 return done
             workers = _workers(driver)
             driver.kill()
             driver.join()
-            _wait(lambda: not any(map(_alive, workers)))
+            _wait_for_the_end(workers)
         ledger.look()
     return most
 
@@ -93,9 +93,9 @@ def _kill_workers(ledger: Ledger, most: int, draws: random.Random) -> int:
     while done < most:
         with _driver(ledger.folder, 2) as driver:
             while done < most:
-                until = len(begun(ledger.folder))
+                before = len(begun(ledger.folder))
                 if draws.random() < 0.8:
-                    _wait(lambda: len(begun(ledger.folder)) > until or not driver.is_alive())
+                    _wait_for_more(ledger.folder, before, driver)
                 time.sleep(draws.uniform(0, 0.4))
                 if not driver.is_alive():
                     break
@@ -135,6 +135,15 @@ def _driver(folder: Path, workers: int) -> Iterator[ForkProcess]:
     finally:
         driver.kill()
         driver.join()
+
+
+def _wait_for_more(folder: Path, before: int, driver: ForkProcess) -> None:
+    """Until another train function is entered, or the driver has ended."""
+    _wait(lambda: len(begun(folder)) > before or not driver.is_alive())
+
+
+def _wait_for_the_end(processes: Iterable[int]) -> None:
+    _wait(lambda: not any(map(_alive, processes)))
 
 
 def _wait(condition: Callable[[], bool]) -> None:
