@@ -24,6 +24,9 @@ from surgery.study.policies import Running as Running
 from surgery.study.policies import Shapley as Shapley
 from surgery.study.results import ArmRow as ArmRow
 from surgery.study.results import StudyResults as StudyResults
+from surgery.study.results import TierAgreement as TierAgreement
+from surgery.study.results import TierComparison as TierComparison
+from surgery.study.results import compare_tiers as compare_tiers
 from surgery.study.tracking import AbstractTracker as AbstractTracker
 from surgery.study.trials import Outcome as Outcome
 from surgery.study.trials import State as State

@@ -74,19 +74,21 @@ class Wrong(AbstractPolicy):
     """Does what it is told to do wrong."""
 
     name = "wrong"
-    asked = 0
+    made = 0
 
     def __init__(self, how: str) -> None:
+        Wrong.made += 1
         self.how = how
+        self.number = Wrong.made
         self.watches = how == "stop"
 
     def next(self, findings: Findings) -> Sequence[Arm] | None:
-        Wrong.asked += 1
         if self.how == "waits":
             return ()
-        if self.how == "remembers" and Wrong.asked % 2:
+        if findings.proposed:
             return None
-        return None if findings.proposed else [Arm((part,)) for part in findings.parts]
+        some = self.number % 3 if self.how == "remembers" else 4
+        return [Arm((part,)) for part in findings.parts[:some]]
 
     def count(self, parts: Sequence[Any], seeds: int) -> int | None:
         return 17 if self.how == "count" else None
@@ -105,17 +107,18 @@ class Wrong(AbstractPolicy):
     ],
 )
 def test_a_breach_of_a_policy_is_told_in_clear_words(how: str, words: str) -> None:
-    Wrong.asked = 0
+    Wrong.made = 0
     with pytest.raises(StudyError, match=words):
         check_policy(lambda: Wrong(how)).require()
 
 
 class Forgetful(AbstractExecutor):
-    """Runs things in process, and reports each of them twice."""
+    """Runs things in process; reports each of them twice, or hears nothing."""
 
     name = "forgetful"
 
-    def __init__(self) -> None:
+    def __init__(self, twice: bool) -> None:
+        self.twice = twice
         self.inner = InProcess("cpu")
         self.last: list[Done] = []
 
@@ -124,14 +127,15 @@ class Forgetful(AbstractExecutor):
         return self.inner.capacity
 
     def open(self, recipe: Any, listener: Any, *, answers: bool) -> None:
-        self.inner.open(recipe, lambda logged: "", answers=answers)
+        deaf = listener if self.twice else lambda logged: ""
+        self.inner.open(recipe, deaf, answers=answers)
 
     def submit(self, request: Request, *, one_step: bool = False) -> None:
         self.inner.submit(request, one_step=one_step)
 
     def wait(self, timeout: float) -> Sequence[Done]:
         done, again = list(self.inner.wait(timeout)), self.last
-        self.last = done
+        self.last = done if self.twice else []
         return [*done, *again]
 
     def close(self) -> None:
@@ -139,8 +143,9 @@ class Forgetful(AbstractExecutor):
 
 
 def test_breaches_of_an_executor_are_told_by_promise() -> None:
-    broken = check_executor(Forgetful).broken
+    broken = check_executor(lambda: Forgetful(twice=True)).broken
     assert "reported" in broken["reports every trial once, with its metrics"]
+    broken = check_executor(lambda: Forgetful(twice=False)).broken
     assert "the listener heard []" in broken["tells the driver, in its own thread"]
     assert "was told to stop" in broken["brings the answer to the trial"]
 
