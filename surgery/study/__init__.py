@@ -23,10 +23,16 @@ from surgery.study.policies import OptunaProposes as OptunaProposes
 from surgery.study.policies import Running as Running
 from surgery.study.policies import Shapley as Shapley
 from surgery.study.results import ArmRow as ArmRow
+from surgery.study.results import ContextComparison as ContextComparison
+from surgery.study.results import Interaction as Interaction
+from surgery.study.results import Share as Share
 from surgery.study.results import StudyResults as StudyResults
 from surgery.study.results import TierAgreement as TierAgreement
 from surgery.study.results import TierComparison as TierComparison
+from surgery.study.results import compare_contexts as compare_contexts
 from surgery.study.results import compare_tiers as compare_tiers
+from surgery.study.results import main_effects as main_effects
+from surgery.study.results import shapley_values as shapley_values
 from surgery.study.tracking import AbstractTracker as AbstractTracker
 from surgery.study.trials import Outcome as Outcome
 from surgery.study.trials import State as State
