@@ -137,13 +137,13 @@ def hopeless(component: str | None, seed: int, reporter: Reporter) -> float:
 
 
 def test_hopeless_and_diverged_arms_are_ended(make: Make) -> None:
-    made = make(train=hopeless, policy=MedianStopping(warmup=2), seeds=3)
+    made = make(train=hopeless, policy=MedianStopping(warmup=2, margin=0.1), seeds=3)
     made.layers.include("fc1", "fc2", "fc3", remove="zero")
     trials = made.run(progress=False).trials()
     states = trials.groupby("arm").state.agg(set).to_dict()
     assert states["base"] == states["fc1"] == {"COMPLETE"}
     assert states["fc3"] == {"PRUNED"}
-    assert set(trials[trials.arm == "fc2"].state) == {"PRUNED", "COMPLETE"}
+    assert "PRUNED" in states["fc2"]
     messages = " ".join(trials.message)
     assert "hopeless: accuracy is at best 0.1 by step 2" in messages
     assert "diverged: accuracy is nan at step 0" in messages

@@ -33,6 +33,8 @@ class MedianStopping(AbstractPolicy):
             metric of that name, and `"min"` for others, which are losses.
         warmup: Steps that every trial is given before it may be hopeless.
         others: How many other trials must have come as far.
+        margin: By how much the best value may be worse than the median. With none, the
+            rule ends about half of all arms that are as good as each other.
         divergence: How many times a metric that should be small may exceed its first
             value; `None`: however much.
     """
@@ -47,6 +49,7 @@ class MedianStopping(AbstractPolicy):
         direction: Literal["max", "min"] | None = None,
         warmup: float = 1,
         others: int = 3,
+        margin: float = 0.0,
         divergence: float | None = None,
     ) -> None:
         if direction not in (None, "max", "min"):
@@ -60,6 +63,7 @@ class MedianStopping(AbstractPolicy):
         self.direction = direction
         self.warmup = warmup
         self.others = others
+        self.margin = margin
         self.divergence = divergence
         self.name = f"{self.policy.name}, median stopping"
 
@@ -91,7 +95,7 @@ class MedianStopping(AbstractPolicy):
         if len(means) < self.others:
             return ""
         best, median = max(sign * value for value in own), statistics.median(means)
-        if best >= median:
+        if best >= median - self.margin:
             return ""
         return (
             f"hopeless: {metric} is at best {sign * best:.6g} by step "
