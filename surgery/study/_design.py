@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from surgery._random import preserved_rng
 from surgery.errors import StudyError
+from surgery.stats import Evidence
 from surgery.study._checks import check_factories, check_parts, check_seeds
 from surgery.study.arms import (
     AbstractSpace,
@@ -26,6 +27,9 @@ from surgery.study.execution._preparation import (
     make_model,
 )
 from surgery.study.trials import Setting, request_for
+
+Promote: TypeAlias = Literal["all", "decided"] | int
+"""Which parts go on from a tier: all, those decided, or so many of the largest."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Design:
         seeds: The seeds of each arm.
         ignored: Patterns of config paths that do not determine trials.
         notes: What users must know although it stops nothing.
+        promotes: What each tier but the last lets go on to the next.
+        evidence: How arms are judged, where they have to be decided.
     """
 
     recipe: Recipe
@@ -53,6 +59,8 @@ class Design:
     seeds: tuple[int, ...]
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    promotes: Mapping[str, Promote] = field(default_factory=dict[str, Promote])
+    evidence: Evidence = Evidence()
 
 
 def designed(
@@ -80,7 +88,8 @@ def designed(
                 try:
                     parts = _parts(recipe, setting, spaces, seeds, same_start, notes)
                 except StudyError as error:
-                    where = f"in context {context!r}: " if context else ""
+                    where = f"in tier {tier!r}: " if tier else ""
+                    where += f"in context {context!r}: " if context else ""
                     wrong += [f"{where}{line}" for line in str(error).splitlines()]
                 else:
                     branches.append(Branch(setting, parts))

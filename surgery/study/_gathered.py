@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from surgery.stats import Evidence
 from surgery.study._design import Design
 from surgery.study._walk import Walk
 from surgery.study.arms import Arm
 from surgery.study.policies import Objective
-from surgery.study.results import ArmTrials, StudyResults, rows_of
+from surgery.study.results import ArmTrials, StudyResults, compare_tiers, rows_of
 from surgery.study.storage import Storage
 from surgery.study.trials import State, Trial
 
@@ -26,7 +27,7 @@ def gathered(
     arms = [
         _with_trials(arm, walk, trials, storage) for walk in walks for arm in walk.arms
     ]
-    return StudyResults(
+    results = StudyResults(
         rows=rows_of(arms, objectives, evidence),
         arms=tuple(arms),
         provenance={
@@ -40,6 +41,11 @@ def gathered(
             "runs": list(storage.runs()),
         },
     )
+    if len(design.recipe.tiers) == 1:
+        return results
+    told = [str(one) for one in compare_tiers(results).agreements if one.n > 1]
+    notes = [*design.notes, *_notes(arms), *told]
+    return replace(results, provenance={**results.provenance, "notes": notes})
 
 
 def _with_trials(

@@ -11,8 +11,9 @@ from typing import Any
 from surgery._random import preserved_rng
 from surgery.errors import StudyError
 from surgery.report import progress
-from surgery.study._design import Design
+from surgery.study._design import Branch, Design
 from surgery.study._driver import Driver
+from surgery.study._promotion import promoted
 from surgery.study._provenance import provenance
 from surgery.study._walk import Walk
 from surgery.study.arms import Arm
@@ -25,13 +26,40 @@ from surgery.study.trials import State, Trial
 
 
 def walks_of(
-    design: Design, policy: AbstractPolicy, objectives: Sequence[Objective]
+    design: Design,
+    policy: AbstractPolicy,
+    objectives: Sequence[Objective],
+    *,
+    wait: bool = True,
 ) -> list[Walk]:
-    """A walk per setting, at its beginning."""
-    return [
-        Walk(branch, policy, objectives, design.seeds, design.ignored)
-        for branch in design.branches
-    ]
+    """A walk per setting, at its beginning.
+
+    Args:
+        wait: Whether tiers wait for cheaper ones also where all parts go on, as they
+            do in a run.
+    """
+    walks: list[Walk] = []
+    for branch in design.branches:
+        cheaper = next(
+            (w for w in reversed(walks) if _is_cheaper(w.branch, branch)), None
+        )
+        gate = None
+        if cheaper is not None:
+            promote = design.promotes.get(cheaper.branch.setting.tier, "all")
+            if wait or promote != "all":
+                gate = promoted(cheaper, branch, promote, objectives, design.evidence)
+        walks.append(
+            Walk(branch, policy, objectives, design.seeds, design.ignored, gate)
+        )
+    return walks
+
+
+def _is_cheaper(one: Branch, other: Branch) -> bool:
+    """Whether a branch is another tier of the same context."""
+    return (
+        one.setting.context == other.setting.context
+        and one.setting.tier != other.setting.tier
+    )
 
 
 def replayed(walks: list[Walk], trials: Mapping[str, Trial]) -> list[Walk]:
@@ -85,7 +113,8 @@ class Session:
                     "again=True forgets results: name the arms in arms=[...]"
                 )
             return
-        walks = replayed(walks_of(self.design, self.policy, self.objectives), trials)
+        walks = walks_of(self.design, self.policy, self.objectives, wait=False)
+        replayed(walks, trials)
         self._require_arms(walks)
         forgotten: list[str] = []
         for walk in walks:

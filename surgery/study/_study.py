@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from surgery.errors import StudyError
 from surgery.stats import Evidence
-from surgery.study._design import Design, code_of, designed
+from surgery.study._design import Design, Promote, code_of, designed
 from surgery.study._gathered import gathered
 from surgery.study._objectives import DirectionLike, MetricLike, objectives_of
 from surgery.study._plan import Plan, file_of, planned
@@ -112,14 +113,13 @@ class Study:
         self.policy = policy or LeaveOneOut()
         self.evidence = evidence
         self._tiers = {"": Factories(model, data, train)}
+        self._promotes: dict[str, Promote] = {}
+        self._version = version
         self._configs: dict[str, Any] = {"": {} if config is None else config}
         self._inputs = inputs
         self._ignored = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         # Now: what functions keep outside themselves may change while they run.
-        self._codes = {
-            tier: version or code_of(factories)
-            for tier, factories in self._tiers.items()
-        }
+        self._codes = {"": version or code_of(self._tiers[""])}
         self._same_start = same_start
         self._trackers = tuple(trackers)
 
@@ -135,7 +135,7 @@ class Study:
         design = self._design(seeds)
         trials = self._known()
         walks = self._walks(design, trials)
-        file = file_of(self._tiers[next(iter(self._tiers))].train)
+        file = file_of(self._tiers[""].train)
         return planned(design, walks, trials, self.policy.name, file)
 
     def smoke_test(
@@ -147,7 +147,8 @@ class Study:
             StudyError: For all arms that failed, one line each.
         """
         design = self._design()
-        return smoked(design.recipe, self._walks(design, {}), device, progress)
+        everything = replace(design, promotes={})
+        return smoked(design.recipe, self._walks(everything, {}), device, progress)
 
     def run(
         self,
@@ -215,6 +216,49 @@ class Study:
             name: with_values(config, values) for name, config in self._configs.items()
         }
 
+    def tier(
+        self,
+        name: str,
+        *,
+        data: Any = None,
+        train: Any = None,
+        model: Any = None,
+        promote: Promote = "all",
+    ) -> None:
+        """Run the arms on something cheaper first: less data, or a synthetic problem.
+
+        Tiers run in the order in which they are named, the study's own last; each
+        waits until the one before is done.
+
+        Args:
+            name: What the tier is called in tables.
+            data: Its data, or what makes them; by default the study's.
+            train: Its train function; by default the study's.
+            model: Its model, or what makes it; by default the study's.
+            promote: Which parts go on to the next tier: `"all"`; `"decided"`: those
+                with a clear effect; a number: so many with the largest effects.
+        """
+        if not isinstance(name, str) or not name.strip() or name in self._tiers:
+            raise StudyError(f"a tier needs a name of its own, got {name!r}")
+        if data is None and train is None and model is None:
+            raise StudyError(
+                f"tier {name!r} is the study itself; give it data=, train= or model="
+            )
+        count = isinstance(promote, int) and not isinstance(promote, bool)
+        if promote not in ("all", "decided") and not (count and int(promote) > 0):
+            raise StudyError(
+                f"promote= takes 'all', 'decided' or a number of parts, got {promote!r}"
+            )
+        own = self._tiers.pop("")  # and put back at the end
+        made = Factories(
+            own.model if model is None else model,
+            own.data if data is None else data,
+            train or own.train,
+        )
+        self._tiers |= {name: made, "": own}
+        self._promotes[name] = promote
+        self._codes[name] = self._version or code_of(made)
+
     def _results(self, design: Design) -> StudyResults:
         trials = self._known()
         walks = self._walks(design, trials)
@@ -227,11 +271,11 @@ class Study:
         recipe = Recipe(
             name=self.name,
             folder=self.folder,
-            tiers=self._tiers,
+            tiers=dict(self._tiers),
             metrics=tuple(objective.metric for objective in self.objectives),
             inputs=self._inputs,
         )
-        return designed(
+        design = designed(
             recipe,
             self._configs,
             (self.features, self.layers, self.factors, self.models),
@@ -240,10 +284,12 @@ class Study:
             self._codes,
             self._same_start,
         )
+        return replace(design, promotes=self._promotes, evidence=self.evidence)
 
     def _walks(self, design: Design, trials: Mapping[str, Trial]) -> list[Walk]:
         """A walk per setting, as far as what is known takes it."""
-        return replayed(walks_of(design, self.policy, self.objectives), trials)
+        walks = walks_of(design, self.policy, self.objectives, wait=False)
+        return replayed(walks, trials)
 
     def _known(self) -> dict[str, Trial]:
         if not (self.folder / "study.db").exists():

@@ -100,6 +100,8 @@ class Walk:
         """How many trials there will be, if that is known."""
         if self.ended:
             return len(self.arms) * len(self.seeds)
+        if self._gate is not None:
+            return None  # the cheaper tier will tell
         arms = self.policy.count(self.branch.parts, len(self.seeds))
         return None if arms is None else arms * len(self.seeds)
 

@@ -1,0 +1,1 @@
+"""Drivers and workers of a study, killed at random: what is lost, what is not."""

@@ -1,0 +1,161 @@
+"""compare_tiers: the effects on each tier side by side, and whether ranks agree."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from surgery.report import Column, Table, render, to_pandas
+from surgery.study.results._results import StudyResults
+from surgery.study.results._row import ArmRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OWN = "study"
+"""What the study's own tier, the last one, is called beside others."""
+
+
+@dataclass(frozen=True)
+class TierAgreement:
+    """Whether two tiers put arms in the same order.
+
+    Attributes:
+        tier: The cheaper one.
+        other: The other one; `study`: the study's own.
+        metric: By which metric.
+        context: In which context.
+        rank: Spearman's correlation of the changes.
+        low: Lower end of its interval; not a number below four arms.
+        high: Upper end.
+        n: Number of arms on both.
+    """
+
+    tier: str
+    other: str
+    metric: str
+    context: str
+    rank: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        interval = (
+            "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
+        )
+        where = f" in context {self.context}" if self.context else ""
+        return (
+            f"rank agreement of tiers {self.tier} and {self.other} by {self.metric}"
+            f"{where}: {self.rank:.2f}{interval}, {self.n} arms"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class TierComparison:
+    """Changes on each tier side by side; prints as a table.
+
+    Attributes:
+        rows: One per arm, metric and context; a change by the name of each tier.
+        agreements: One per pair of tiers, metric and context.
+        tiers: Names of the tiers, in order.
+    """
+
+    rows: tuple[dict[str, object], ...]
+    agreements: tuple[TierAgreement, ...]
+    tiers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return render(self._table(), color=False)
+
+    __repr__ = __str__
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line per arm, metric and context."""
+        return to_pandas(self._table())
+
+    def _table(self) -> Table:
+        columns = [Column("arm"), Column("metric"), Column("context")]
+        for tier in self.tiers:
+            columns += [Column(tier, "signed"), Column(f"{tier} verdict")]
+        kept = [c for c in columns if c.name != "context" or self._has_contexts]
+        return Table(
+            "Changes by tier",
+            tuple(kept),
+            self.rows,
+            caption="\n".join(str(one) for one in self.agreements),
+        )
+
+    @property
+    def _has_contexts(self) -> bool:
+        return any(row["context"] for row in self.rows)
+
+
+def compare_tiers(results: StudyResults, confidence: float = 0.95) -> TierComparison:
+    """The effects of each arm on every tier, and how well tiers agree on their order.
+
+    Spearman's correlation over the arms that both tiers have; its interval is that of
+    Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and
+    Spearman correlations", 2000.
+    """
+    names = list(dict.fromkeys(one.tier for one in results.arms))
+    by_arm: dict[tuple[str, str, str], dict[str, ArmRow]] = {}
+    for row in results:
+        by_arm.setdefault((row.context, row.metric, row.arm), {})[row.tier] = row
+    rows: list[dict[str, object]] = []
+    for (context, metric, arm), tiers in by_arm.items():
+        line: dict[str, object] = {"arm": arm, "metric": metric, "context": context}
+        for tier in names:
+            row = tiers.get(tier)
+            line[tier or OWN] = math.nan if row is None else row.delta
+            line[f"{tier or OWN} verdict"] = "" if row is None else row.verdict
+        rows.append(line)
+    agreements: list[TierAgreement] = []
+    for context, metric in dict.fromkeys(key[:2] for key in by_arm):
+        here = [t for key, t in by_arm.items() if key[:2] == (context, metric)]
+        for one, other in itertools.combinations(names, 2):
+            pairs = [
+                (tiers[one].delta, tiers[other].delta)
+                for tiers in here
+                if one in tiers and other in tiers
+            ]
+            finite = [pair for pair in pairs if all(map(math.isfinite, pair))]
+            agreements.append(
+                TierAgreement(
+                    one or OWN,
+                    other or OWN,
+                    metric,
+                    context,
+                    *_rank(finite, confidence),
+                    len(finite),
+                )
+            )
+    return TierComparison(
+        tuple(rows), tuple(agreements), tuple(name or OWN for name in names)
+    )
+
+
+def _rank(
+    pairs: Sequence[tuple[float, float]], confidence: float
+) -> tuple[float, float, float]:
+    nan = math.nan
+    columns = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    # Ranks of what is all the same say nothing.
+    if len(columns) < 2 or bool(np.any(np.ptp(columns, axis=0) == 0)):
+        return nan, nan, nan
+    first, second = (stats.rankdata(column) for column in columns.T)
+    rank = float(np.clip(np.corrcoef(first, second)[0, 1], -1.0, 1.0))
+    if len(columns) < 4:
+        return rank, nan, nan
+    if abs(rank) == 1.0:
+        return rank, rank, rank
+    error = math.sqrt((1 + rank**2 / 2) / (len(columns) - 3))
+    half = float(stats.norm.ppf(0.5 + confidence / 2)) * error
+    center = math.atanh(rank)
+    return rank, math.tanh(center - half), math.tanh(center + half)
