@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from surgery.demos._sweep import sweep_tables
-from surgery.demos._synthetic_study import NOISES, SEEDS, Tier, make_study
+from surgery.demos._synthetic_study import NOISES, SEEDS, TIERS, make_study
 from surgery.demos._told import heading, say_where
 from surgery.study import StudyResults
-
-TIERS: tuple[Tier, ...] = ("synthetic", "digits")
 
 
 def run_synthetic(
@@ -19,10 +17,10 @@ def run_synthetic(
     workers: int = 1,
     noises: tuple[float, ...] = NOISES,
     **config: object,
-) -> dict[str, StudyResults]:
+) -> StudyResults:
     """Freezes one of two decoupled heads while noise grows, on two tiers of data.
 
-    Everything goes to `out`, a folder per tier; what is done is not run again.
+    Everything goes to `out`; what is done there already is not run again.
 
     Args:
         seeds: How many; by default 4.
@@ -32,12 +30,10 @@ def run_synthetic(
     """
     folder = Path(out)
     seeds = seeds or SEEDS
-    found: dict[str, StudyResults] = {}
-    for tier in TIERS:
-        study = make_study(folder / tier, tier, seeds=seeds, noises=noises, **config)
-        found[tier] = study.run(workers=workers)
-        found[tier].save(folder / tier / "results.json")
-        found[tier].to_tensorboard(folder / tier / "summary")
+    study = make_study(folder, seeds=seeds, noises=noises, **config)
+    results = study.run(workers=workers)
+    results.save(folder / "results.json")
+    results.to_tensorboard(folder / "summary")
     print(
         heading(
             "Sequences of segments, each of one of ten classes. One head says the "
@@ -46,7 +42,6 @@ def run_synthetic(
             f"digits (digits); noise is added to both. {seeds} seeds."
         )
     )
-    print("\n\n".join(map(str, sweep_tables(list(found.items()), noises))))
-    for tier in TIERS:
-        say_where(folder / tier)
-    return found
+    print("\n\n".join(map(str, sweep_tables(results, TIERS, noises))))
+    say_where(folder)
+    return results

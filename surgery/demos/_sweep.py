@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from surgery.report import Column, Table
 from surgery.study import StudyResults, StudyTable
+from surgery.study.results import ArmTrials
 from surgery.synthetic import breaking_point
 
 GOOD = 0.8  # of what the base reaches at the first level
 
 
 def sweep_tables(
-    tiers: Sequence[tuple[str, StudyResults]], levels: Sequence[float]
+    results: StudyResults, tiers: Mapping[str, str], levels: Sequence[float]
 ) -> list[StudyTable]:
     """A table per class of objectives; a row per tier, metric and variant.
 
     The contexts of the results are the levels, in their order; all metrics are good if
     large.
+
+    Args:
+        results: Of a study whose contexts are levels of the knob.
+        tiers: How its tiers are called in the table.
+        levels: The levels.
     """
-    first = tiers[0][1]
-    groups = list(dict.fromkeys((row.group, row.metric) for row in first))
+    groups = list(dict.fromkeys((row.group, row.metric) for row in results))
     found: list[StudyTable] = []
     for group in dict.fromkeys(group for group, _ in groups):
         rows = [
             row
             for metric in (metric for own, metric in groups if own == group)
-            for tier, results in tiers
-            for row in _rows(tier, results, metric, levels)
+            for tier, title in tiers.items()
+            for row in _rows(title, _of(results, tier), metric, levels)
         ]
         columns = (
             Column("metric"),
@@ -50,23 +55,23 @@ def sweep_tables(
 
 
 def _rows(
-    tier: str, results: StudyResults, metric: str, levels: Sequence[float]
+    tier: str, arms: Sequence[ArmTrials], metric: str, levels: Sequence[float]
 ) -> list[dict[str, object]]:
-    arms = list(dict.fromkeys(one.arm.name for one in results.arms))
+    names = list(dict.fromkeys(one.arm.name for one in arms))
     values: dict[str, list[float]] = {
         name: [
             _mean([*one.values(metric).values()])
-            for one in results.arms
+            for one in arms
             if one.arm.name == name
         ]
-        for name in arms
+        for name in names
     }
     needed = GOOD * values["base"][0]
     rows: list[dict[str, object]] = []
-    for name in arms:
+    for name in names:
         times = [
             trial.seconds
-            for one in results.arms
+            for one in arms
             if one.arm.name == name
             for trial in one.trials
             if trial.seconds is not None
@@ -83,6 +88,10 @@ def _rows(
             }
         )
     return rows
+
+
+def _of(results: StudyResults, tier: str) -> list[ArmTrials]:
+    return [one for one in results.arms if one.tier == tier]
 
 
 def _mean(values: Sequence[float]) -> float:

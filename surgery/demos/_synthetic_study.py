@@ -32,7 +32,7 @@ METRICS = {
     "classes": ["frames", "edit", "segment_f1"],
     "boundaries": ["boundary_f1", "segments"],
 }
-Tier = Literal["synthetic", "digits"]
+TIERS = {"synthetic": "synthetic", "": "digits"}  # the study's own comes last
 
 
 def make_model(config: dict[str, Any]) -> nn.Module:
@@ -132,7 +132,6 @@ def scores(
 
 def make_study(
     storage: Path,
-    tier: Tier = "synthetic",
     *,
     seeds: int = SEEDS,
     noises: tuple[float, ...] = NOISES,
@@ -141,16 +140,17 @@ def make_study(
     """Three variants: both heads learn, or one of them is frozen as it was drawn."""
     made = CONFIG | config
     study = surgery.Study(
-        tier,
+        "synthetic",
         train=train,
         model=make_model,
-        data=make_synthetic if tier == "synthetic" else make_digits,
+        data=make_digits,
         config=made,
         metric=METRICS,
         seeds=seeds,
         storage=storage,
         inputs=example,
     )
+    study.tier("synthetic", data=make_synthetic)
     study.contexts(**{f"noise {noise:g}": {**made, "noise": noise} for noise in noises})
     study.layers.include(*HEADS, remove="freeze")
     return study

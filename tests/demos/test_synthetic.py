@@ -12,13 +12,17 @@ import torch
 
 from surgery.demos import run_synthetic
 from surgery.demos._sweep import sweep_tables
-from surgery.demos._synthetic_study import CONFIG, make_digits, make_synthetic
+from surgery.demos._synthetic_study import CONFIG, TIERS, make_digits, make_synthetic
 from surgery.study import StudyResults
 
 
-def value(results: StudyResults, context: str, arm: str, metric: str) -> list[float]:
+def value(
+    results: StudyResults, tier: str, context: str, arm: str, metric: str
+) -> list[float]:
     (found,) = [
-        one for one in results.arms if (one.context, one.arm.name) == (context, arm)
+        one
+        for one in results.arms
+        if (one.tier, one.context, one.arm.name) == (tier, context, arm)
     ]
     return list(found.values(metric).values())
 
@@ -45,16 +49,16 @@ def test_a_short_demo_shows_a_table_per_class_of_objectives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noises = (0.5, 2.0)
-    found = run_synthetic(tmp_path, seeds=1, noises=noises, epochs=1, sequences=12)
+    results = run_synthetic(tmp_path, seeds=1, noises=noises, epochs=1, sequences=12)
     out = capsys.readouterr().out
     assert out.count("Objectives of the head") == 2
-    for results in found.values():
+    for tier in ("synthetic", ""):
         for noise in ("noise 0.5", "noise 2"):
             # The heads are decoupled: freezing one changes nothing in the other.
             for head, metric in (("boundaries", "frames"), ("classes", "boundary_f1")):
-                both = value(results, noise, "base", metric)
-                assert value(results, noise, head, metric) == both
-    one, two = sweep_tables(list(found.items()), noises)
+                both = value(results, tier, noise, "base", metric)
+                assert value(results, tier, noise, head, metric) == both
+    one, two = sweep_tables(results, TIERS, noises)
     assert len(one) == 3 * 2 * 3 and len(two) == 2 * 2 * 3
     (row,) = [
         row
@@ -62,10 +66,9 @@ def test_a_short_demo_shows_a_table_per_class_of_objectives(
         if (row["metric"], row["tier"], row["variant"])
         == ("frames", "digits", "classes frozen")
     ]
-    (expected,) = value(found["digits"], "noise 2", "classes", "frames")
+    (expected,) = value(results, "", "noise 2", "classes", "frames")
     assert row["2"] == expected
-    for tier in found:
-        assert list((tmp_path / tier / "summary").rglob("*tfevents*"))
+    assert list((tmp_path / "summary").rglob("*tfevents*"))
 
 
 @pytest.mark.heavy
@@ -81,10 +84,9 @@ def test_the_whole_demo_shows_where_each_variant_breaks(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Objectives of the head") == 2
-    for tier in ("synthetic", "digits"):
-        saved = tmp_path / "runs/synthetic" / tier / "results.json"
-        results = StudyResults.load(saved)
-        least = [row for row in results if row.context == "noise 0.25"]
+    results = StudyResults.load(tmp_path / "runs/synthetic/results.json")
+    for tier in ("synthetic", ""):
+        least = [r for r in results if (r.tier, r.context) == (tier, "noise 0.25")]
         says = {(row.arm, row.metric): row.verdict for row in least}
         assert says["classes", "frames"] == "important"
         assert says["boundaries", "frames"] == "inconclusive"
