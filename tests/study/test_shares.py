@@ -1,4 +1,4 @@
-"""What designs are for: main effects, Shapley values, contexts, against known truths."""
+"""What designs are for: main effects, shares, contexts, against known truths."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def additive(config: dict[str, Any], seed: int) -> float:
     """A sum of effects; `a` and `b` together give 0.2 more."""
     value = sum(effect for name, effect in FACTORS.items() if not config[name])
     both = 0.2 * (not config["a"] and not config["b"])
-    return config["size"] * (1.0 + value + both) + 0.01 * seed
+    noise = 0.001 * seed if config["size"] > 1 and not config["a"] else 0.0
+    return config["size"] * (1.0 + value + both) + 0.01 * seed + noise
 
 
 def study(make: Make, names: str = "abc", **options: Any) -> Any:
-    made = make(train=additive, config=CONFIG, seeds=2, version="1", **options)
+    given = {"train": additive, "config": CONFIG, "seeds": 2, "version": "1"}
+    made = make(**(given | options))
     for name in names:
         made.factors.include(name, off=0)
     return made
@@ -150,15 +152,16 @@ def test_hopeless_and_diverged_arms_are_ended(make: Make) -> None:
 
 
 def test_contexts_show_where_an_arm_does_something_else(make: Make) -> None:
-    made = study(make)
+    made = study(make, seeds=5)
     made.contexts(tiny=CONFIG, large={**CONFIG, "size": 3.0})
     results = made.run(progress=False)
     found = compare_contexts(results)
     rows = {row.arm: row for row in found.rows}
     assert (rows["a"].context, rows["a"].other) == ("large", "tiny")
-    assert rows["a"].effect == pytest.approx(-0.9)
-    assert rows["a"].interaction == pytest.approx(-0.6)
-    assert rows["a"].low <= -0.6 <= rows["a"].high and rows["a"].differs
+    assert rows["a"].effect == pytest.approx(-0.898)
+    assert rows["a"].interaction == pytest.approx(-0.598)
+    assert rows["a"].low < -0.598 < rows["a"].high and rows["a"].differs
+    assert rows["b"].interaction == pytest.approx(0.2) and rows["c"].n == 5
     assert "interaction" in str(found) and len(found.to_pandas()) == 3
     with pytest.raises(StudyError, match="has one context"):
         compare_contexts(study(make).results())
