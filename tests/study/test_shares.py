@@ -34,7 +34,7 @@ def additive(config: dict[str, Any], seed: int) -> float:
     value = sum(effect for name, effect in FACTORS.items() if not config[name])
     both = 0.2 * (not config["a"] and not config["b"])
     noise = 0.001 * seed if config["size"] > 1 and not config["a"] else 0.0
-    return config["size"] * (1.0 + value + both) + 0.01 * seed + noise
+    return float(config["size"]) * (1.0 + value + both) + 0.01 * seed + noise
 
 
 def study(make: Make, names: str = "abc", **options: Any) -> Any:
