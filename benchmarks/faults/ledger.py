@@ -47,7 +47,10 @@ def stored(folder: Path) -> list[Record]:
         raise
     finally:
         database.close()
-    return [Record(*row[:5], row[5] or "", row[6]) for row in rows]
+    return [
+        Record(id, arm, seed, state, attempt, outcome or "", ended)
+        for id, arm, seed, state, attempt, outcome, ended in rows
+    ]
 
 
 def begun(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from surgery.report import JSONValue
 from surgery.stats import Evidence
 from surgery.study._design import Design
 from surgery.study._walk import Walk
@@ -44,7 +45,7 @@ def gathered(
     if len(design.recipe.tiers) == 1:
         return results
     told = [str(one) for one in compare_tiers(results).agreements if one.n > 1]
-    notes = [*design.notes, *_notes(arms), *told]
+    notes: list[JSONValue] = [*design.notes, *_notes(arms), *told]
     return replace(results, provenance={**results.provenance, "notes": notes})
 
 

@@ -69,12 +69,15 @@ class OptunaProposes(AbstractPolicy):
             name: optuna.distributions.CategoricalDistribution(tuple(options))
             for name, options in choices.items()
         }
-        make = self.sampler or (lambda seed: optuna.samplers.TPESampler(seed=seed))
         study = optuna.create_study(
             direction=(
                 "maximize" if findings.objectives[0].higher_is_better else "minimize"
             ),
-            sampler=make(self.seed),
+            sampler=(
+                optuna.samplers.TPESampler(seed=self.seed)
+                if self.sampler is None
+                else self.sampler(self.seed)
+            ),
         )
         study.enqueue_trial(dict.fromkeys(choices, _NOTHING))  # the base
         known = {arm.key for arm in findings.proposed}

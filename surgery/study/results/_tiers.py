@@ -112,17 +112,17 @@ def compare_tiers(results: StudyResults, confidence: float = 0.95) -> TierCompar
     for (context, metric, arm), tiers in by_arm.items():
         line: dict[str, object] = {"arm": arm, "metric": metric, "context": context}
         for tier in names:
-            row = tiers.get(tier)
-            line[tier or OWN] = math.nan if row is None else row.delta
-            line[f"{tier or OWN} verdict"] = "" if row is None else row.verdict
+            here = tiers.get(tier)
+            line[tier or OWN] = math.nan if here is None else here.delta
+            line[f"{tier or OWN} verdict"] = "" if here is None else here.verdict
         rows.append(line)
     agreements: list[TierAgreement] = []
     for context, metric in dict.fromkeys(key[:2] for key in by_arm):
-        here = [t for key, t in by_arm.items() if key[:2] == (context, metric)]
+        setting = [t for key, t in by_arm.items() if key[:2] == (context, metric)]
         for one, other in itertools.combinations(names, 2):
             pairs = [
                 (tiers[one].delta, tiers[other].delta)
-                for tiers in here
+                for tiers in setting
                 if one in tiers and other in tiers
             ]
             finite = [pair for pair in pairs if all(map(math.isfinite, pair))]
