@@ -3,4 +3,7 @@
 from surgery.sensitivity._perturbation import Perturb as Perturb
 from surgery.sensitivity._point import Point as Point
 from surgery.sensitivity._result import Sensitivity as Sensitivity
+from surgery.sensitivity._score import Method as Method
+from surgery.sensitivity._score import Score as Score
+from surgery.sensitivity._scores import Scores as Scores
 from surgery.sensitivity._sensitivity import sensitivity as sensitivity
