@@ -1,11 +1,14 @@
-"""Scores from one pass against finite differences, exact effects and a dense Hessian."""
+"""Scores from one pass against differences, exact effects and a dense Hessian."""
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -322,6 +325,9 @@ def test_scores_print_save_load_and_chart(
     assert list(found.to_pandas().columns)[:6] == columns
     assert "Spearman" in str(found)
     found.save(tmp_path / "scores.json")
+    folder = importlib.resources.files("surgery.report") / "schemas"
+    schema = json.loads((folder / "scores-1.json").read_text())
+    jsonschema.validate(json.loads((tmp_path / "scores.json").read_text()), schema)
     again = surgery.Scores.load(tmp_path / "scores.json")
     assert again == found
     assert found.plot().axes
