@@ -38,16 +38,15 @@ class Watcher:
             return output
         found = find_main(output)
         args, kwargs = inputs
-        given = None
-        if found is not None:
-            shape = found[1].shape
-            given = next((x for x in tensors((args, kwargs)) if x.shape == shape), None)
-        if found is None or given is None:
-            what = "no tensor" if found is None else f"the shape {tuple(shape)}"
+        if found is None:
+            raise OperationError(f"no tensor comes out of {self.component}")
+        shape = found[1].shape
+        given = next((x for x in tensors((args, kwargs)) if x.shape == shape), None)
+        if given is None:
             raise OperationError(
                 f"influence compares what goes into {self.component} with what comes "
-                f"out, but it returns {what} and no input is like it; score blocks "
-                "that keep the shape, or use method='taylor'"
+                f"out, but it returns the shape {tuple(shape)} and no input is like "
+                "it; score blocks that keep the shape, or use method='taylor'"
             )
         self._row.append(_turned(given, found[1]))
         return output

@@ -212,8 +212,8 @@ def _found(
     scores = _scored(measurement, plan, asked, derived.scores, evidence)
     joint = None
     if points is not None:
-        values, weights = derived.joint.all()
-        exact = float(np.average(values[0], weights=weights))
+        effects, weights = derived.joint.all()
+        exact = float(np.average(effects[0], weights=weights))
         joint = {"scores": sum(row.score for row in scores), "exact": exact}
     return _Found(scores, derived.passed, joint)
 

@@ -38,7 +38,10 @@ def scores(
     options.setdefault("metric", "cross_entropy")
     options.setdefault("check", 0)
     options.setdefault("method", "taylor")
-    return surgery.sensitivity(model, data, targets, progress=False, **options)
+    found: surgery.Scores = surgery.sensitivity(
+        model, data, targets, progress=False, **options
+    )
+    return found
 
 
 def by_name(found: surgery.Scores) -> dict[str, float]:
