@@ -74,16 +74,32 @@ class Gate(Edit):
                 "it out, or measure it with surgery.rank"
             )
         dial = self._dials.tensors[self._row]
-        samples = len(dial)
-        if not present.ndim or not len(present) or len(present) % samples:
+        axis = _sample_axis(present, len(dial))
+        if axis is None:
+            shape = tuple(present.shape)
             raise OperationError(
-                f"{self.component} has the shape {tuple(present.shape)} for {samples} "
-                "samples: without samples along its first axis, it has no gradient "
-                "for each; leave it out, or measure it with surgery.rank"
+                f"{self.component} has the shape {shape} for {len(dial)} "
+                "samples: without an axis of samples, it has no gradient for each; "
+                "leave it out, or measure it with surgery.rank"
             )
         # Windows of one sample (Swin) have its dial.
-        dial = dial.to(present.dtype).repeat_interleave(len(present) // samples)
-        return present + dial.view(-1, *[1] * (present.ndim - 1)) * (new - present)
+        dial = dial.to(present.dtype)
+        dial = dial.repeat_interleave(present.shape[axis] // len(dial))
+        along = [-1 if i == axis else 1 for i in range(present.ndim)]
+        return present + dial.view(along) * (new - present)
+
+
+def _sample_axis(tensor: Tensor, samples: int) -> int | None:
+    """The axis of samples: the first; in attention heads it may be the second.
+
+    A mean over samples is right whichever is taken: all dials are turned alike.
+    """
+    for axis in range(min(tensor.ndim, 2)):
+        if tensor.shape[axis] == samples:
+            return axis
+    if tensor.ndim and len(tensor) and len(tensor) % samples == 0:
+        return 0
+    return None
 
 
 @contextmanager

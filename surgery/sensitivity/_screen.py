@@ -142,6 +142,8 @@ def screen(
     measurement.metrics = (metric,)
     if asked.method == "hessian":
         plan = without_twins(plan)
+    else:
+        _require_outputs(plan, asked)
     found = _found(measurement, plan, asked, loss, evidence)
     order = list(plan.names)
     told: dict[str, Any] = {}
@@ -184,6 +186,17 @@ def screen(
         _directions(metric, loss),
     )
     return Scores(tuple(found.scores), origin)
+
+
+def _require_outputs(plan: Plan, asked: Screen) -> None:
+    """Refuse parameters: they have no output, and no value per sample."""
+    for name, variant in zip(plan.names, plan.variants, strict=True):
+        if len(variant.edits) < len(variant.components):
+            raise OperationError(
+                f"{name} is or has a parameter, the same for every sample: method="
+                f"{asked.method!r} scores outputs; use method='hessian', or measure it "
+                "with surgery.rank"
+            )
 
 
 def _directions(metric: AbstractMetric, loss: Loss | None) -> Mapping[str, bool]:

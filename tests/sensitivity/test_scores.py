@@ -336,3 +336,84 @@ def test_scores_print_save_load_and_chart(
     assert found.plot().axes
     found.to_tensorboard(tmp_path / "runs")
     assert any((tmp_path / "runs").iterdir())
+
+
+class Attentive(nn.Module):
+    """Heads whose values lie sequence first, a module that runs twice, a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.ones(5, 8))
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.twice = nn.Linear(8, 8)
+        self.table = nn.Embedding(5, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.place + self.table(torch.arange(5))
+        x = x + self.attend(x, x, x)[0]
+        return self.twice(torch.tanh(self.twice(x))).mean((1, 2))  # type: ignore[no-any-return]
+
+
+def attentive() -> tuple[nn.Module, Pair]:
+    generator = torch.Generator().manual_seed(4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Attentive().double().eval()
+    x = torch.randn(9, 5, 8, dtype=torch.float64, generator=generator)
+    return model, (x, torch.randn(9, dtype=torch.float64, generator=generator))
+
+
+def test_heads_and_reused_modules_have_slopes_too() -> None:
+    model, data = attentive()
+    parts = ["attend", "attend:head#*", "twice", "twice@1"]
+    found = scores(model, data, parts, metric="mse")
+    assert len(found) == 5
+    step = 1e-6
+
+    def mse(name: str, dial: float) -> float:
+        with (
+            surgery.ablate(model, name, dial=dial, inputs=data[0]),
+            torch.no_grad(),
+        ):
+            return float(((model(data[0]) - data[1]) ** 2).mean())
+
+    for name, score in by_name(found).items():
+        zero, one, two = (mse(name, k * step) for k in (0, 1, 2))
+        slope = (4 * one - two - 3 * zero) / (2 * step)
+        assert math.isclose(score, slope, rel_tol=1e-4, abs_tol=1e-8)
+
+
+def test_what_has_no_samples_is_refused() -> None:
+    model, data = attentive()
+    with pytest.raises(OperationError, match="the same for every sample"):
+        scores(model, data, "place", metric="mse")
+    with pytest.raises(OperationError, match="without an axis of samples"):
+        scores(model, data, "table", metric="mse")
+
+
+class Brittle(nn.Module):
+    """Fails on samples that hold a large number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x > 90).any()):
+            raise ValueError("too large")
+        return self.part(x)  # type: ignore[no-any-return]
+
+
+def test_samples_that_fail_are_left_out_and_listed_if_asked() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(20, 3, dtype=torch.float64, generator=generator)
+    labels = torch.randint(0, 2, (20,), generator=generator)
+    model = Brittle().double().eval()
+    good = scores(model, (x[1:], labels[1:]), "part")
+    x[0] = 99
+    with pytest.raises(surgery.errors.SurgeryError, match="too large"):
+        scores(model, (x, labels), "part")
+    found = scores(model, (x, labels), "part", on_error="skip")
+    assert [failure["sample"] for failure in found.failures] == [0]
+    assert math.isclose(found.rows[0].score, good.rows[0].score, rel_tol=1e-9)
+    assert found.rows[0].n == 19
