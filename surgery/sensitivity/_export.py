@@ -45,13 +45,12 @@ def kept_channels(suggestion: Suggestion, model: nn.Module) -> dict[str, list[in
 def _weighted(model: nn.Module, component: str) -> list[str]:
     """The modules at and below a component whose weights have two or more axes."""
     path = component.removesuffix(".weight")
-    found = [
-        name
-        for name, module in model.named_modules()
-        if (name == path or not path or name.startswith(f"{path}."))
-        and isinstance(getattr(module, "weight", None), Tensor)
-        and module.weight.ndim > 1
-    ]
+    found: list[str] = []
+    for name, module in model.named_modules():
+        weight: object = getattr(module, "weight", None)
+        inside = name == path or not path or name.startswith(f"{path}.")
+        if inside and isinstance(weight, Tensor) and weight.ndim > 1:
+            found.append(name)
     return found
 
 
