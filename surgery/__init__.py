@@ -15,6 +15,7 @@ from surgery.excision import Excision as Excision
 from surgery.excision import excise as excise
 from surgery.ranking import Ranking as Ranking
 from surgery.ranking import rank as rank
+from surgery.sensitivity import Scores as Scores
 from surgery.sensitivity import Sensitivity as Sensitivity
 from surgery.sensitivity import sensitivity as sensitivity
 from surgery.stats import Evidence as Evidence

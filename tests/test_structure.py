@@ -21,6 +21,7 @@ DOOR = {
     "Evidence",
     "Excision",
     "Ranking",
+    "Scores",
     "Sensitivity",
     "Study",
     "__version__",

@@ -78,7 +78,7 @@ class ClassificationLayout:
     def __call__(
         self, outputs: Any, labels: Any, checks: Checks | None = None
     ) -> Classified:
-        logits = _tensors(self.name, outputs, labels).detach()
+        logits = _tensors(self.name, outputs, labels)
         if not logits.is_floating_point():
             raise DataError(
                 f"{self.name} needs logits, got outputs {describe(logits)}; give "
@@ -215,7 +215,7 @@ class RegressionLayout:
     def __call__(
         self, outputs: Any, labels: Any, checks: Checks | None = None
     ) -> tuple[Tensor, Tensor]:
-        values = _tensors(self.name, outputs, labels).detach()
+        values = _tensors(self.name, outputs, labels)
         if _without_column(values).shape != _without_column(labels).shape:
             raise DataError(
                 f"{self.name}: labels of shape {tuple(labels.shape)} do not fit "

@@ -2,7 +2,7 @@
 
 from surgery.measurement._measurement import Measurement as Measurement
 from surgery.measurement._measurement import OnError as OnError
-from surgery.measurement._measurement import measuring as measuring
+from surgery.measurement._measuring import measuring as measuring
 from surgery.measurement._plan import Plan as Plan
 from surgery.measurement._plan import plan_variants as plan_variants
 from surgery.measurement._provenance import provenance as provenance

@@ -16,6 +16,7 @@ from surgery.anatomy import Record, record_run
 from surgery.data import Batches, batch_length, join_batches, slice_batch
 from surgery.engine import Runner, forward_failed
 from surgery.errors import OperationError, SurgeryError
+from surgery.ops import AbstractOperation, AbstractOutputOperation
 
 
 def require_eval_mode(model: nn.Module) -> None:
@@ -36,6 +37,11 @@ def require_eval_mode(model: nn.Module) -> None:
             f"the model is in train mode{shown}, so that differences between variants "
             "would partly be luck; call model.eval() first"
         )
+
+
+def averages(operation: AbstractOperation) -> bool:
+    """Whether a pass over the data comes before the operation can act."""
+    return isinstance(operation, AbstractOutputOperation) and operation.needs_data
 
 
 def peek(batches: Batches) -> tuple[Any, Iterator[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, final
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from surgery._random import seeded
 from surgery.ablation import Variant
-from surgery.anatomy import Component, Record, unwrap
+from surgery.anatomy import Component, Record
 from surgery.backend import default_budget
 from surgery.data import Batches, sketch
 from surgery.engine import (
@@ -21,28 +21,22 @@ from surgery.engine import (
     Peers,
     Place,
     Runner,
-    Step,
     Sweep,
     Swept,
     Together,
     as_planned,
     check_plan,
-    default_step,
     described,
-    joined,
-    make_metrics,
     run_sharded,
 )
-from surgery.errors import OperationError
-from surgery.measurement._first import peek, recorded, require_eval_mode, without_single
+from surgery.measurement._first import averages, peek, recorded, without_single
 from surgery.ops import (
     AbstractOperation,
-    AbstractOutputOperation,
     Clock,
     Drawn,
     Resample,
 )
-from surgery.report import plan_table, render
+from surgery.report import Advance, plan_table, render
 from surgery.report import progress as progress_bar
 
 OnError = Literal["raise", "skip"]
@@ -84,7 +78,7 @@ class Measurement:
         self.engine, self.seed, self.on_error = engine, seed, on_error
         self._batches, self._runner = batches, runner
         self._progress = progress and not peers.rank
-        self._averages = _averages(operation)
+        self._averages = averages(operation)
         self._resamples = isinstance(operation, Resample)
         self._clock = Clock()
         # An eighth of what evaluators may take.
@@ -161,7 +155,46 @@ class Measurement:
         """
         batches, peers = self._batches, self.peers
         check_plan(self.engine, names)
-        sweep = Sweep(
+        sweep = self._made(names, variants)
+        if peers.world > 1:
+            peers.agree(self._facts(names, settings))
+        stream = as_planned(self.engine, self._ready(sweep))
+        total = batches.batches and batches.batches * (1 + len(variants))
+        with progress_bar(title, total, self._progress) as advance:
+            if peers.world > 1:
+                swept = run_sharded(sweep, peers, stream, batches, advance)
+            else:
+                swept = sweep.run(stream, batches.samples, advance)
+        self.plan = sweep.together.plan()
+        if self.engine.explain and not peers.rank:
+            print(render(plan_table({**self.plan, "order": names})))
+        return sweep, swept
+
+    @contextmanager
+    def watched(
+        self, names: Sequence[str], variants: Sequence[Variant], title: str
+    ) -> Generator[tuple[Runner, Iterator[Any], Advance]]:
+        """One pass in which the caller runs the model, not a sweep.
+
+        Args:
+            names: What the variants are called.
+            variants: Those whose edits the caller will place, in its own way.
+            title: Of the progress bar.
+
+        Yields:
+            What runs the model, the batches where it runs, and what shows how far.
+        """
+        stream = self._ready(self._made(names, variants))
+        stop = self._clock.watch(self.model)
+        try:
+            with progress_bar(title, self._batches.batches, self._progress) as advance:
+                yield self._runner, map(self.place.put, stream), advance
+        finally:
+            stop()
+            self._runner.put_back()
+
+    def _made(self, names: Sequence[str], variants: Sequence[Variant]) -> Sweep:
+        return Sweep(
             runner=self._runner,
             names=names,
             variants=variants,
@@ -173,34 +206,24 @@ class Measurement:
                 self._runner,
                 variants,
                 self.engine.backend,
-                batches.batches,
+                self._batches.batches,
                 self.engine.plan,
                 memory_budget=self.engine.memory_budget,
-                alike=peers.world > 1,
+                alike=self.peers.world > 1,
             ),
         )
-        if peers.world > 1:
-            peers.agree(self._facts(names, settings))
+
+    def _ready(self, sweep: Sweep) -> Iterator[Any]:
+        """The batches, after a pass for what is averaged first."""
+        batches = self._batches
         stream, self._stream = self._stream or iter(batches), None
         if self._averages:
             with progress_bar("Averaging", batches.batches, self._progress) as advance:
                 sweep.gather(stream, advance)
-            if peers.world > 1:
-                batches.wanted = peers.owns
+            if self.peers.world > 1:
+                batches.wanted = self.peers.owns
             stream = iter(batches)
-        if self._resamples:
-            stream = without_single(stream)
-        stream = as_planned(self.engine, stream)
-        total = batches.batches and batches.batches * (1 + len(variants))
-        with progress_bar(title, total, self._progress) as advance:
-            if peers.world > 1:
-                swept = run_sharded(sweep, peers, stream, batches, advance)
-            else:
-                swept = sweep.run(stream, batches.samples, advance)
-        self.plan = sweep.together.plan()
-        if self.engine.explain and not peers.rank:
-            print(render(plan_table({**self.plan, "order": names})))
-        return sweep, swept
+        return without_single(stream) if self._resamples else stream
 
     def _facts(
         self, names: Sequence[str], settings: tuple[object, ...]
@@ -216,63 +239,3 @@ class Measurement:
             "the components": list(names),
             "the settings": (*settings, *common, [m.name for m in self.metrics]),
         }
-
-
-@contextmanager
-def measuring(
-    model: nn.Module,
-    data: object,
-    operation: AbstractOperation,
-    *,
-    metric: object,
-    higher_is_better: bool | Mapping[str, bool] | None,
-    step: Step | None,
-    engine: Engine,
-    on_error: OnError,
-    seed: int,
-    progress: bool,
-    rounds: int = 1,
-) -> Generator[Measurement]:
-    """Set up what is needed to sweep a model, alone or with other processes.
-
-    Args:
-        model: As the user gave it.
-        data: Likewise.
-        operation: What will be done to components.
-        metric: What the user calls the metric.
-        higher_is_better: For metrics that do not know.
-        step: The user's, if there is one.
-        engine: How to run.
-        on_error: `"raise"` or `"skip"`.
-        seed: Seed of everything that is drawn.
-        progress: Whether to show how far a sweep has come.
-        rounds: How many sweeps there may be: each needs the data anew.
-
-    Raises:
-        OperationError: An option is unknown; the model is in train mode.
-        DataError: Data or metric are unusable.
-    """
-    if on_error not in ("raise", "skip"):
-        raise OperationError(f"on_error is 'raise' or 'skip', got {on_error!r}")
-    with joined(engine, model) as peers:
-        inner = unwrap(model)
-        require_eval_mode(inner)
-        metrics = make_metrics(metric, higher_is_better)
-        batches = Batches(data)
-        batches.require(rounds * (2 if _averages(operation) else 1))
-        yield Measurement(
-            inner,
-            batches,
-            Runner(inner, step or default_step, seed),
-            metrics,
-            operation,
-            peers,
-            engine=engine,
-            seed=seed,
-            on_error=on_error,
-            progress=progress,
-        )
-
-
-def _averages(operation: AbstractOperation) -> bool:
-    return isinstance(operation, AbstractOutputOperation) and operation.needs_data

@@ -119,18 +119,25 @@ class Edit:
             # Compiled code holds no generators.
             act = torch.compiler.disable(act)  # pyright: ignore
         replacement = act(tensor, inputs, index)
-        if self.dial != 1 and not (tensor.is_floating_point() or tensor.is_complex()):
-            raise OperationError(
-                f"dial={self.dial} needs floating-point values, but {self.component} "
-                f"gives {tensor.dtype}; use dial=1"
-            )
-        new = dialled(tensor, replacement.tensor, self.dial)
-        new = _laid_out_like(tensor, new)
+        new = _laid_out_like(tensor, self.mixed(tensor, replacement.tensor))
         self._proof.fired(tensor, new)
         notes = [replacement.note, _left_alone(output, tensor)]
         if any(notes):
             self._proof.note = "; ".join(note for note in notes if note)
         return replaced(output, path, new)
+
+    def mixed(self, present: Tensor, new: Tensor) -> Tensor:
+        """What stands in the place of an output: it and its replacement, dialled.
+
+        Raises:
+            OperationError: Between the two there is nothing, as for integers.
+        """
+        if self.dial != 1 and not (present.is_floating_point() or present.is_complex()):
+            raise OperationError(
+                f"dial={self.dial} needs floating-point values, but {self.component} "
+                f"gives {present.dtype}; use dial=1"
+            )
+        return dialled(present, new, self.dial)
 
     def draw_seed(self, index: int) -> int:
         """The seed of what is drawn at its call of this index, now."""

@@ -91,12 +91,12 @@ def agreed(
         for first, second in itertools.combinations(orders, 2):
             a, b = orders[first], orders[second]
             both = [name for name in a if name in b]
-            alike = _alike([a[x] for x in both], [b[x] for x in both], confidence)
-            rows.append(Agreed(metric, first, second, *alike, len(both), group))
+            pair = alike([a[x] for x in both], [b[x] for x in both], confidence)
+            rows.append(Agreed(metric, first, second, *pair, len(both), group))
     return Agreement(tuple(rows))
 
 
-def _alike(
+def alike(
     a: Sequence[float], b: Sequence[float], confidence: float
 ) -> tuple[float, float, float, float]:
     """Spearman's correlation with its interval, and Kendall's."""

@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from torch import nn
+
+from surgery.engine import Engine, Step
 from surgery.ranking import Ranking
 from surgery.report import AbstractResult, FileKind, Table, write_tensorboard
 from surgery.sensitivity import _views as views
 from surgery.sensitivity._agreement import Agreement, agreed
 from surgery.sensitivity._logs import logs
+from surgery.sensitivity._perturbation import Perturb
 from surgery.sensitivity._point import Point
+from surgery.sensitivity._suggest import suggested
+from surgery.sensitivity._suggestion import Suggestion
 from surgery.sensitivity._summary import Summary, summarised
+from surgery.stats import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +75,61 @@ class Sensitivity(AbstractResult[Point]):
         confidence = self.provenance.get("confidence")
         level = confidence if isinstance(confidence, float) else 0.95
         return agreed(self.summary(cost), self.provenance, ranking, level)
+
+    def suggest(
+        self,
+        model: nn.Module,
+        data: object,
+        *,
+        max_drop: float,
+        metric: object = None,
+        perturb: Perturb | None = None,
+        step: Step | None = None,
+        engine: Engine = Engine(),
+        evidence: Evidence = Evidence(),
+        seed: int = 0,
+        progress: bool = True,
+    ) -> Suggestion:
+        """Levels for all components together that cost no more than is allowed.
+
+        By their curves, those that save most for their cost; several such proposals,
+        from bold to careful, are measured in one sweep, all changes together. The
+        boldest is taken whose loss, to the worse end of its interval, is within
+        `max_drop`.
+
+        Args:
+            model: The model of the curves.
+            data: Best other data than that of the curves.
+            max_drop: How much of the (first) metric may be lost, in its units.
+            metric: The metric itself, where it has no name of its own.
+            perturb: What the curves are of, where that was no name.
+            step: As for `rank`.
+            engine: Likewise.
+            evidence: Likewise.
+            seed: Likewise.
+            progress: Likewise.
+
+        Returns:
+            Bits per layer (curves of `quantize`), shares to prune, or components to
+            excise (`dial`), and whether that was verified.
+
+        Raises:
+            OperationError: The perturbation makes nothing smaller; nothing is as cheap.
+        """
+        return suggested(
+            self.rows,
+            self.provenance,
+            model,
+            data,
+            max_drop=max_drop,
+            metric=metric,
+            perturb=perturb,
+            step=step,
+            engine=engine,
+            evidence=evidence,
+            seed=seed,
+            progress=progress,
+        )
 
     def plot(self, metric: str | None = None) -> Figure:
         """Curves with bands of one metric (by default the first one)."""

@@ -3,26 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 from torch import nn
 
 from surgery.engine import Engine, Step
 from surgery.errors import OperationError
 from surgery.measurement import (
+    Measurement,
     OnError,
+    Plan,
     measuring,
     plan_variants,
     provenance,
     warn_if_interrupted,
 )
-from surgery.ops import ModeLike
+from surgery.ops import AbstractOperation, ModeLike
 from surgery.sensitivity._curves import Asked, Curves, measure_curves
 from surgery.sensitivity._perturbation import Perturb, as_perturbation
 from surgery.sensitivity._result import Sensitivity
+from surgery.sensitivity._score import Method, as_method
+from surgery.sensitivity._scores import Scores
+from surgery.sensitivity._screen import as_screen, screen
 from surgery.sensitivity._twins import without_twins
 from surgery.stats import Evidence
 from surgery.targets import TargetLike
+
+
+@overload
+def sensitivity(
+    model: nn.Module,
+    data: object,
+    targets: TargetLike,
+    *,
+    method: None = ...,
+    perturb: Perturb = ...,
+    levels: Sequence[float] | None = ...,
+    repeats: int | None = ...,
+    mode: ModeLike | None = ...,
+    tolerance: float | None = ...,
+    surrogate: object = ...,
+    points: int = ...,
+    check: int = ...,
+    metric: object = ...,
+    higher_is_better: bool | Mapping[str, bool] | None = ...,
+    step: Step | None = ...,
+    engine: Engine = ...,
+    evidence: Evidence = ...,
+    on_error: OnError = ...,
+    seed: int = ...,
+    progress: bool = ...,
+) -> Sensitivity: ...
+
+
+@overload
+def sensitivity(
+    model: nn.Module,
+    data: object,
+    targets: TargetLike,
+    *,
+    method: Method,
+    perturb: Perturb = ...,
+    levels: Sequence[float] | None = ...,
+    repeats: int | None = ...,
+    mode: ModeLike | None = ...,
+    tolerance: float | None = ...,
+    surrogate: object = ...,
+    points: int = ...,
+    check: int = ...,
+    metric: object = ...,
+    higher_is_better: bool | Mapping[str, bool] | None = ...,
+    step: Step | None = ...,
+    engine: Engine = ...,
+    evidence: Evidence = ...,
+    on_error: OnError = ...,
+    seed: int = ...,
+    progress: bool = ...,
+) -> Scores: ...
 
 
 def sensitivity(
@@ -30,11 +88,15 @@ def sensitivity(
     data: object,
     targets: TargetLike,
     *,
+    method: Method | None = None,
     perturb: Perturb = "noise",
     levels: Sequence[float] | None = None,
     repeats: int | None = None,
     mode: ModeLike | None = None,
     tolerance: float | None = None,
+    surrogate: object = None,
+    points: int = 8,
+    check: int = 10,
     metric: object = "accuracy",
     higher_is_better: bool | Mapping[str, bool] | None = None,
     step: Step | None = None,
@@ -43,7 +105,7 @@ def sensitivity(
     on_error: OnError = "raise",
     seed: int = 0,
     progress: bool = True,
-) -> Sensitivity:
+) -> Sensitivity | Scores:
     """Curves of the metric over how strongly each component is perturbed.
 
     All components, levels and repeats are evaluated on each batch while it is in
@@ -51,12 +113,19 @@ def sensitivity(
     untouched model's, and what is drawn is drawn alike for all components and levels.
     The model is left as it was.
 
+    With `method`, a score per component from one backward pass instead, all components
+    at once, with a check of some against their exact effects.
+
     Args:
         model: A module in eval mode; see `rank`.
         data: As for `rank`.
         targets: What to perturb: modules or parameters; for `"dial"` anything that
             has an output. Each is perturbed on its own; a list inside the list is one
             group.
+        method: `None` for curves; `"taylor"` (d loss / d dial at 0), `"integrated"`
+            (its mean while all dials turn together: scores sum to the joint effect),
+            `"fisher"` (half its mean square), `"hessian"` (the trace of the Hessian by
+            the component's parameters), `"influence"` (1 - cosine of input and output).
         perturb: `"noise"` (Gaussian, relative to each tensor's root mean square;
             `"noise:uniform"`; `"noise:sign"` turns the signs of a share of entries),
             `"scale"` (towards zero), `"quantize"` (to so many bits, with a scale per
@@ -66,11 +135,18 @@ def sensitivity(
             (such as `ops.Rewind(state_dict)`, towards a checkpoint), or a function
             `f(parameter, level) -> tensor`.
         levels: How much, from weak to strong. Default: some that show a curve.
-        repeats: How often what is drawn at random is drawn. Default: 3.
-        mode: For `perturb="dial"`: what the output goes towards. Default: `"zero"`.
+        repeats: How often what is drawn at random is drawn. Default: 3; the signs of
+            `"hessian"`: 32.
+        mode: For `perturb="dial"` and for methods: what the output goes towards.
+            Default: `"zero"`; for `"influence"` `"identity"`. For `"hessian"` an
+            operation on parameters: what the check does.
         tolerance: Add levels between those given, by bisection, until neighbouring
             points differ by no more than this, in units of the (first) metric. Each
             round is one more pass over the data.
+        surrogate: For methods, the loss, where the metric has no gradient.
+        points: Backward passes of `"integrated"` per batch.
+        check: For methods: how many components are measured exactly too, to tell
+            whether scores can be trusted; 0 for none.
         metric: As for `rank`.
         higher_is_better: As for `rank`.
         step: As for `rank`.
@@ -82,7 +158,7 @@ def sensitivity(
 
     Returns:
         One row per component, level and metric, with intervals over samples and
-        repeats; prints as a table.
+        repeats; with `method` one per component. Prints as a table.
 
     Raises:
         TargetError: A target names nothing in this model.
@@ -95,17 +171,10 @@ def sensitivity(
         >>> curves = surgery.sensitivity(model, loader, "layer*.*", perturb="noise")
         >>> print(curves.summary())
     """
-    perturbation = as_perturbation(perturb, mode)
-    asked = Asked(
-        perturbation,
-        perturbation.checked(perturbation.ladder if levels is None else levels),
-        perturbation.repeats(repeats),
-        _tolerance(tolerance),
-    )
-    with measuring(
+    begin = partial(
+        measuring,
         model,
         data,
-        perturbation.operation,
         metric=metric,
         higher_is_better=higher_is_better,
         step=step,
@@ -113,20 +182,32 @@ def sensitivity(
         on_error=on_error,
         seed=seed,
         progress=progress,
-        rounds=1 if tolerance is None else 2,
-    ) as measurement:
+    )
+    if method is not None:
+        _refuse(perturb, levels, tolerance)
+        wanted = as_screen(as_method(method), mode, surrogate, points, repeats, check)
+        with begin(wanted.operation, rounds=wanted.passes) as measurement:
+            with measurement.running():
+                plan = _planned(measurement, targets, wanted.operation, 1.0)
+                scores = screen(measurement, plan, wanted, targets, evidence)
+            return scores
+    if surrogate is not None:
+        raise OperationError(
+            "surrogate= is the loss of a method, such as method='taylor'; curves are "
+            "of the metric itself: metric="
+        )
+    perturbation = as_perturbation(perturb, mode)
+    asked = Asked(
+        perturbation,
+        perturbation.checked(perturbation.ladder if levels is None else levels),
+        perturbation.repeats(repeats),
+        _tolerance(tolerance),
+    )
+    rounds = 1 if tolerance is None else 2
+    with begin(perturbation.operation, rounds=rounds) as measurement:
         with measurement.running():
             operation, dial = perturbation.at(asked.levels[-1])
-            plan = plan_variants(
-                measurement.model,
-                targets,
-                measurement.seen,
-                operation,
-                dial,
-                lambda components: measurement.variant(components, operation, dial),
-                skip=measurement.skips,
-            )
-            plan = without_twins(plan)
+            plan = without_twins(_planned(measurement, targets, operation, dial))
             curves = measure_curves(measurement, plan, asked, evidence)
         warn_if_interrupted(curves.swept[-1])
         origin = provenance(
@@ -141,6 +222,40 @@ def sensitivity(
         )
         origin = measurement.peers.exchange(origin)[0]
         return Sensitivity(tuple(curves.points), origin)
+
+
+def _planned(
+    measurement: Measurement,
+    targets: TargetLike,
+    operation: AbstractOperation,
+    dial: float,
+) -> Plan:
+    return plan_variants(
+        measurement.model,
+        targets,
+        measurement.seen,
+        operation,
+        dial,
+        lambda components: measurement.variant(components, operation, dial),
+        skip=measurement.skips,
+    )
+
+
+def _refuse(
+    perturb: Perturb, levels: Sequence[float] | None, tolerance: float | None
+) -> None:
+    """Refuse, with a method, what is for curves."""
+    given = {
+        "perturb": perturb != "noise",
+        "levels": levels is not None,
+        "tolerance": tolerance is not None,
+    }
+    wrong = [f"{name}=" for name, is_given in given.items() if is_given]
+    if wrong:
+        raise OperationError(
+            f"{', '.join(wrong)} belongs to curves, and method= gives scores instead; "
+            "leave one of them out (what a method's dial goes towards is mode=)"
+        )
 
 
 def _told(asked: Asked, curves: Curves) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from surgery.stats._decide import verdict as verdict
 from surgery.stats._effect import Correction as Correction
 from surgery.stats._effect import Effect as Effect
 from surgery.stats._effect import Evidence as Evidence
+from surgery.stats._interval import t_interval as t_interval
+from surgery.stats._interval import t_test as t_test
 from surgery.stats._paired import paired_means as paired_means
 from surgery.stats._ranks import Agreement as Agreement
 from surgery.stats._ranks import rank_agreement as rank_agreement

@@ -25,7 +25,10 @@ def curves(
     model: nn.Module, data: Any, targets: Any = BLOCKS, **options: Any
 ) -> surgery.Sensitivity:
     options.setdefault("metric", "cross_entropy")
-    return surgery.sensitivity(model, data, targets, progress=False, **options)
+    found: surgery.Sensitivity = surgery.sensitivity(
+        model, data, targets, progress=False, **options
+    )
+    return found
 
 
 def by_place(result: surgery.Sensitivity) -> dict[tuple[str, float], Point]:

@@ -1,0 +1,281 @@
+"""suggest: from curves to levels for all components together, verified on data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from surgery.ablation import Variant
+from surgery.anatomy import Component
+from surgery.engine import Engine, Step, Sweep, Swept
+from surgery.errors import OperationError
+from surgery.measurement import (
+    Measurement,
+    Plan,
+    measuring,
+    plan_variants,
+    provenance,
+    require_outcomes,
+    warn_if_interrupted,
+)
+from surgery.ops import (
+    AbstractNewValue,
+    AbstractOperation,
+    AbstractParameterOperation,
+    Prune,
+    Quantize,
+    acts_on_outputs,
+)
+from surgery.report import JSONValue
+from surgery.sensitivity._budget import Choice, spend
+from surgery.sensitivity._curve import better_of, harm
+from surgery.sensitivity._perturbation import Perturb, Perturbation, as_perturbation
+from surgery.sensitivity._point import Point
+from surgery.sensitivity._suggestion import Proposed, Suggestion
+from surgery.stats import Evidence
+
+SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
+"""Parts of the budget that are spent by the curves: effects together may cost more."""
+
+_BITS = 32
+"""Of a weight that is not quantised."""
+
+
+@final
+@dataclass(frozen=True)
+class Assigned(AbstractParameterOperation):
+    """To each component an operation of its own.
+
+    Attributes:
+        pairs: Components' names and their operations.
+    """
+
+    pairs: tuple[tuple[str, AbstractParameterOperation], ...]
+    # It makes sense where what it assigns does: all of these change weights.
+    mode: ClassVar[str] = Quantize.mode
+
+    def values(
+        self, model: nn.Module, component: Component, seed: int
+    ) -> Mapping[Tensor, AbstractNewValue]:
+        return dict(self.pairs)[component.name].values(model, component, seed)
+
+
+def suggested(
+    points: Sequence[Point],
+    told: Mapping[str, JSONValue],
+    model: nn.Module,
+    data: object,
+    *,
+    max_drop: float,
+    metric: object,
+    perturb: Perturb | None,
+    step: Step | None,
+    engine: Engine,
+    evidence: Evidence,
+    seed: int,
+    progress: bool,
+) -> Suggestion:
+    """What `Sensitivity.suggest` gives."""
+    if not max_drop > 0:
+        raise OperationError(
+            f"max_drop is how much of the metric may be lost: above 0, got {max_drop}"
+        )
+    if not points:
+        raise OperationError("there are no curves to suggest anything from")
+    first = points[0]
+    mine = [p for p in points if (p.group, p.metric) == (first.group, first.metric)]
+    up = better_of(told, first.metric)
+    perturbation = _again(first.perturb, perturb)
+    with measuring(
+        model,
+        data,
+        perturbation.operation,
+        metric=first.metric if metric is None else metric,
+        higher_is_better=None if metric is None else up,
+        step=step,
+        engine=engine,
+        on_error="raise",
+        seed=seed,
+        progress=progress,
+    ) as measurement:
+        with measurement.running():
+            names = list(dict.fromkeys(p.component for p in mine))
+            operation, dial = perturbation.at(mine[-1].level)
+            plan = plan_variants(
+                measurement.model,
+                list(names),
+                measurement.seen,
+                operation,
+                dial,
+                lambda components: measurement.variant(components, operation, dial),
+                skip=False,
+            )
+            choices = _choices(measurement, plan, mine, perturbation, up)
+            tried = _proposals(choices, max_drop)
+            if not tried:
+                raise OperationError(
+                    f"no level of any component costs as little as {max_drop} by its "
+                    "curve; allow more, or measure weaker levels"
+                )
+            sweep, swept = measurement.sweep(
+                [f"proposal {number}" for number in range(len(tried))],
+                [_together(measurement, plan, one, perturbation) for one in tried],
+                f"Verifying {len(tried)} proposals",
+                ("suggest", max_drop, repr(evidence)),
+            )
+        warn_if_interrupted(swept)
+        found = [
+            _lost(sweep, swept, place, up, evidence, seed)
+            for place in range(len(tried))
+        ]
+        fits = [i for i, (_, _, worst) in enumerate(found) if worst <= max_drop]
+        best = fits[0] if fits else len(tried) - 1
+        drop, low, high = found[best]
+        chosen = tried[best]
+        asked = {
+            "perturb": perturbation.name,
+            "max_drop": max_drop,
+            "metric": first.metric,
+            "drop": drop,
+            "low": low,
+            "high": high,
+            "verified": bool(fits),
+            "added": sum(choice.cost for choice in chosen.values()),
+            "tried": len(tried),
+        }
+        origin = provenance(
+            measurement,
+            names,
+            asked,
+            evidence,
+            list(sweep.names),
+            plan.skipped,
+            swept,
+            {} if up is None else {first.metric: up},
+        )
+        rows = [
+            Proposed(name, perturbation.name, c.level, c.cost, c.saved)
+            for name, c in chosen.items()
+        ]
+        return Suggestion(tuple(rows), origin)
+
+
+def _lost(
+    sweep: Sweep,
+    swept: Swept,
+    place: int,
+    up: bool | None,
+    evidence: Evidence,
+    seed: int,
+) -> tuple[float, float, float]:
+    """What a proposal costs, measured, with its interval, the worse end last."""
+    require_outcomes(swept, len(swept.outcomes) - len(swept.refused))
+    effects = sweep.metrics[0].compare(
+        swept.baseline[0],
+        swept.outcomes[place][0],
+        confidence=evidence.confidence,
+        seed=seed,
+    )
+    effect = next(iter(effects.values()))
+    low, high = sorted((harm(effect.low, up), harm(effect.high, up)))
+    return harm(effect.delta, up), low, high
+
+
+def _again(name: str, given: Perturb | None) -> Perturbation:
+    """What the curves are of.
+
+    Raises:
+        OperationError: It saves nothing.
+    """
+    dial = name.removeprefix("dial ")
+    if given is not None:
+        perturbation = as_perturbation(given, None)
+    elif dial != name:
+        perturbation = as_perturbation("dial", dial)
+    else:
+        perturbation = as_perturbation(name, None)
+    operation = perturbation.operation
+    if not (isinstance(operation, Quantize | Prune) or acts_on_outputs(operation)):
+        raise OperationError(
+            f"{perturbation.name!r} makes nothing smaller, so that there is nothing to "
+            "suggest; take curves of perturb='quantize', 'prune' or 'dial'"
+        )
+    return perturbation
+
+
+def _choices(
+    measurement: Measurement,
+    plan: Plan,
+    points: Sequence[Point],
+    perturbation: Perturbation,
+    up: bool | None,
+) -> dict[str, list[Choice]]:
+    sizes = {
+        name: _size(measurement.model, variant)
+        for name, variant in zip(plan.names, plan.variants, strict=True)
+    }
+    choices: dict[str, list[Choice]] = {}
+    for point in points:
+        if point.component not in sizes or not math.isfinite(point.delta):
+            continue
+        is_bits = isinstance(perturbation.operation, Quantize)
+        share = _BITS - point.level if is_bits else point.level
+        if acts_on_outputs(perturbation.operation) and point.level != 1:
+            continue  # a component goes, or it stays
+        if point.strength > 0:
+            cost = max(harm(point.delta, up), 0.0)
+            choice = Choice(point.level, cost, share * sizes[point.component])
+            choices.setdefault(point.component, []).append(choice)
+    return choices
+
+
+def _size(model: nn.Module, variant: Variant) -> int:
+    changed = variant.tensors()
+    if changed:
+        return sum(tensor.numel() for tensor in changed)
+    owners = {component.path for component in variant.components}
+    found = {
+        id(p): p for path in owners for p in model.get_submodule(path).parameters()
+    }
+    return max(1, sum(p.numel() for p in found.values()))
+
+
+def _proposals(
+    choices: Mapping[str, Sequence[Choice]], max_drop: float
+) -> list[dict[str, Choice]]:
+    """From bold to careful, none twice."""
+    proposals: list[dict[str, Choice]] = []
+    for share in SHARES:
+        proposal = spend(choices, share * max_drop)
+        if proposal and proposal not in proposals:
+            proposals.append(proposal)
+    return proposals
+
+
+def _together(
+    measurement: Measurement,
+    plan: Plan,
+    proposal: Mapping[str, Choice],
+    perturbation: Perturbation,
+) -> Variant:
+    """All components of a proposal at their levels, as one variant."""
+    members = {
+        component: perturbation.at(proposal[name].level)[0]
+        for name, variant in zip(plan.names, plan.variants, strict=True)
+        if name in proposal
+        for component in variant.components
+    }
+    operation: AbstractOperation = perturbation.operation
+    if not acts_on_outputs(operation):
+        operation = Assigned(
+            tuple(
+                (component.name, one)
+                for component, one in members.items()
+                if isinstance(one, AbstractParameterOperation)
+            )
+        )
+    return measurement.variant(list(members), operation, 1.0)
