@@ -14,16 +14,17 @@ import timm
 import torch
 from torch import Tensor
 
-from benchmarks.fused.cases import Case
 from benchmarks.sections import write_section
 from benchmarks.sensitivity.minimum import flops, least
 from benchmarks.sensitivity.ways import copied, evaluator, fused, tuned, wanted
+from benchmarks.sweep.config import Case
+from benchmarks.sweep.models import make_inputs, make_model
 
 CASES = (
     (Case("resnet50", "branches", 224, 8), "layer*.*"),
-    (Case("swin_tiny_patch4_window7_224", "branches", 224, 8), "layers.*.blocks.*"),
+    (Case("swin_t", "branches", 224, 8), "layers.*.blocks.*"),
     (Case("resnet50", "branches", 64, 8), "layer*.*"),
-    (Case("swin_tiny_patch4_window7_224", "branches", 64, 8), "layers.*.blocks.*"),
+    (Case("swin_t", "branches", 64, 8), "layers.*.blocks.*"),
 )
 BOUNDS = {"copies": 2.5, "tuned": 1.85, "flops": 1.05}
 
@@ -31,7 +32,7 @@ BOUNDS = {"copies": 2.5, "tuned": 1.85, "flops": 1.05}
 @torch.no_grad()
 def measure(case: Case, blocks: str, rounds: int) -> str:
     """One row of the table."""
-    model, x = case.make(), case.inputs()
+    model, x = make_model(case), make_inputs(case)
     variants = wanted(model, x, blocks)
     # One variant after the other: the planner's choice is another benchmark's matter.
     by = evaluator(model, x, variants, alike=True)

@@ -60,7 +60,7 @@ class _Lowering:
         given = list(self._nodes.values())
         self._call_own("begin", _Begin(self._clocks()), tuple(given))
         outputs: dict[int | None, Sequence[Any]] = {}
-        made = self._made_names()
+        makers = self._made_names()
         for step in self._tape.steps:
             args = [self._mapped(x) for x in step.args]
             kwargs = {key: self._mapped(x) for key, x in step.kwargs.items()}
@@ -68,9 +68,9 @@ class _Lowering:
                 outputs[args[0]] = args[1]
             elif isinstance(step.function, Act):
                 self._nodes[step.out] = self._act(step.function, args)
-            elif step.function in made:
-                _put(self._root, made[step.function], step.function())
-                self._nodes[step.out] = graph.get_attr(made[step.function])
+            elif step.function in makers:
+                _put(self._root, makers[step.function], step.function())
+                self._nodes[step.out] = graph.get_attr(makers[step.function])
             else:
                 self._nodes[step.out] = graph.call_function(
                     step.function, tuple(args), kwargs

@@ -24,7 +24,8 @@ class Residual(nn.Module):
         self.b = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(x + self.act(self.a(self.same(x))))
+        out: Tensor = self.b(x + self.act(self.a(self.same(x))))
+        return out
 
 
 def parts(*paths: str) -> list[Part]:
