@@ -23,9 +23,10 @@ from surgery.errors import BackendError
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._evaluator import FusedEvaluator
+from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._piece import Function, Piece
 from surgery_backends.fused._pieces import in_pieces
-from surgery_backends.fused._program import FusedProgram, Plan, fuse, leaves_of
+from surgery_backends.fused._program import FusedProgram, Plan, fuse
 from surgery_backends.fused._tolerance import tolerance
 
 _KINDS: Final = 3

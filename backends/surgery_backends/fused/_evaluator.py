@@ -17,10 +17,11 @@ from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
 from surgery_backends.fused._bench import Bench, Chunks
 from surgery_backends.fused._direct import DirectExecutor
+from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
 from surgery_backends.fused._planner import Choice, Planner
-from surgery_backends.fused._program import FusedProgram, Plan, leaves_of
+from surgery_backends.fused._program import FusedProgram, Plan
 from surgery_backends.fused._tolerance import tolerance
 
 _GRAPHS = 3

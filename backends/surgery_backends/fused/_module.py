@@ -10,8 +10,9 @@ from torch import fx, nn
 
 from surgery.errors import BackendError
 from surgery_backends._trial import Trial
+from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import Plan, fuse, leaves_of
+from surgery_backends.fused._program import Plan, fuse
 
 
 def fuse_module(

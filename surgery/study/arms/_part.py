@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,7 +30,7 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(ABC):
     """One thing that can be left out; its subclasses say which.
 
     Attributes:
@@ -45,18 +46,18 @@ class Part:
     group: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
+    @abstractmethod
     def kind(self) -> str:
         """One word for what is left out: feature, layer, factor or model."""
-        raise NotImplementedError
 
     @property
     def slot(self) -> str:
         """Parts with the same slot exclude each other: values of one factor do."""
         return f"{self.kind}:{self.name}"
 
+    @abstractmethod
     def identity(self) -> JSONValue:
         """What of it determines a trial, as JSON; its name does not."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from surgery.ablation import Variant
 from surgery.anatomy import Component, record, tensors
 from surgery.ops import Clock, ModeLike, as_operation, sweeping
 from surgery.targets import resolve_each
+from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import FusedProgram, Plan, fuse, leaves_of
+from surgery_backends.fused._program import FusedProgram, Plan, fuse
 
 
 class Sweep:

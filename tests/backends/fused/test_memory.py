@@ -10,8 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._memory import peak_bytes
-from surgery_backends.fused._program import leaves_of
 from surgery_backends.fused._tape import Tape
 from tests.backends.fused.sweeping import Sweep
 from tests.excision.models import real_model
