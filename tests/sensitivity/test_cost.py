@@ -96,20 +96,24 @@ def test_a_sweep_keeps_new_weights_within_its_budget() -> None:
 
     def noisy(parameter: Tensor, level: float) -> Tensor:
         new = parameter + level * torch.randn_like(parameter)
-        alive.append(sum(ref() is not None for ref in held))
+        values = [ref() for ref in held]
+        alive.append(sum(x.nbytes for x in values if x is not None))
         held.append(weakref.ref(new))
         return new
 
     x, y = torch.randn(40, 1, 8, 8), torch.arange(40) % 4
+    budget = 150_000
     surgery.sensitivity(
         model,
-        (x, y),
+        list(zip(x.split(4), y.split(4), strict=True)),
         "blocks.*",
         perturb=noisy,
         levels=LEVELS,
         repeats=2,
-        engine=surgery.Engine(backend="fused", memory_budget=1),
+        engine=surgery.Engine(backend="fused", memory_budget=budget),
         progress=False,
     )
     # A block has four tensors; 3 blocks x 5 levels x 2 draws have 120.
-    assert len(alive) >= 120 and max(alive) <= 8
+    block = sum(p.nbytes for p in model.get_submodule("blocks.0").parameters())
+    assert len(alive) >= 120
+    assert max(alive) <= budget // 8 + 2 * block < 10 * block

@@ -30,6 +30,9 @@ class TensorBoard(AbstractTracker):
         from torch.utils.tensorboard import SummaryWriter
 
         run = self._folder / run_name(request)
+        before = self._writers.pop(request.id, None)
+        if before is not None:  # its attempt was lost: it must not write any more
+            before.close()
         shutil.rmtree(run, ignore_errors=True)  # two attempts would be drawn as one
         self._writers[request.id] = SummaryWriter(str(run))
         self._requests[request.id] = request
