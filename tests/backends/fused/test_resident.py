@@ -49,7 +49,7 @@ print(json.dumps({"grown": grown, "plan": made.plan()}))
     not Path("/proc/self/clear_refs").exists(), reason="the system does not tell"
 )
 @pytest.mark.heavy
-@pytest.mark.parametrize("budget", [48_000_000, 24_000_000])
+@pytest.mark.parametrize("budget", [96_000_000, 48_000_000])
 def test_the_resident_set_grows_by_no_more_than_the_budget(budget: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(budget)],
