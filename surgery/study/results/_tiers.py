@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy import stats
-
 from surgery.report import Column, Table, render, to_pandas
+from surgery.stats import rank_agreement
 from surgery.study.results._results import StudyResults
 from surgery.study.results._row import ArmRow
 
@@ -144,18 +142,9 @@ def compare_tiers(results: StudyResults, confidence: float = 0.95) -> TierCompar
 def _rank(
     pairs: Sequence[tuple[float, float]], confidence: float
 ) -> tuple[float, float, float]:
-    nan = math.nan
-    columns = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    # Ranks of what is all the same say nothing.
-    if len(columns) < 2 or bool(np.any(np.ptp(columns, axis=0) == 0)):
-        return nan, nan, nan
-    first, second = (stats.rankdata(column) for column in columns.T)
-    rank = float(np.clip(np.corrcoef(first, second)[0, 1], -1.0, 1.0))
-    if len(columns) < 4:
-        return rank, nan, nan
-    if abs(rank) == 1.0:
-        return rank, rank, rank
-    error = math.sqrt((1 + rank**2 / 2) / (len(columns) - 3))
-    half = float(stats.norm.ppf(0.5 + confidence / 2)) * error
-    center = math.atanh(rank)
-    return rank, math.tanh(center - half), math.tanh(center + half)
+    found = rank_agreement(
+        [one for one, _ in pairs], [other for _, other in pairs], confidence=confidence
+    )
+    if math.isnan(found.rho) or found.n < 4:  # the interval would say nothing
+        return found.rho, math.nan, math.nan
+    return found.rho, found.low, found.high
