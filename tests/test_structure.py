@@ -43,6 +43,7 @@ ORDER = (
     ("anatomy",),
     ("graphs", "targets"),
     ("ops",),
+    ("evaluator",),
     ("backend",),
     ("ablation",),
     ("excision",),
@@ -63,7 +64,15 @@ STUDY_ORDER = (
     ("storage", "policies", "execution"),
     ("executors", "tracking", "results"),
 )
-BACKENDS_MAY_IMPORT = {"errors", "_random", "anatomy", "graphs", "ops", "backend"}
+BACKENDS_MAY_IMPORT = {
+    "errors",
+    "_random",
+    "anatomy",
+    "graphs",
+    "ops",
+    "evaluator",
+    "backend",
+}
 # Those on top of the library come in by the door.
 PROGRAMS = {"demos", "cli", "docs"}
 

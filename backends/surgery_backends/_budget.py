@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from surgery.backend import default_budget as default_budget
+from surgery.evaluator import default_budget as default_budget
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from surgery._random import derive
 from surgery.ablation import Variant
 from surgery.anatomy import record
-from surgery.backend import AbstractEvaluator
+from surgery.evaluator import AbstractEvaluator
 from surgery.ops import Clock, Drawn, Noise
 from surgery.targets import resolve_each
 from surgery_backends.fused import FusedEvaluator

@@ -26,7 +26,7 @@ from benchmarks.sweep.models import make_inputs, make_model
 from benchmarks.sweep.ours import Evaluated
 from benchmarks.sweep.parts import parts_of
 from benchmarks.sweep.ways import Job
-from surgery.backend import AbstractEvaluator
+from surgery.evaluator import AbstractEvaluator
 
 
 class Held(TorchDispatchMode):

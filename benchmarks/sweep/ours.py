@@ -12,8 +12,9 @@ from benchmarks.sweep.parts import Part
 from benchmarks.sweep.ways import AbstractWay, Job, Unavailable, classified
 from surgery.ablation import Variant
 from surgery.anatomy import record
-from surgery.backend import EVALUATORS, AbstractEvaluator, evaluator_class
+from surgery.backend import EVALUATORS, evaluator_class
 from surgery.errors import SurgeryError
+from surgery.evaluator import AbstractEvaluator
 from surgery.ops import Clock, Zero
 from surgery.targets import resolve_each
 

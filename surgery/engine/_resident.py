@@ -15,7 +15,6 @@ from typing import Any, final
 
 from torch import Tensor
 
-from surgery.backend import AbstractExecutor, Recipe
 from surgery.data import Form, batch_length, fresh, taken_apart
 from surgery.engine._answers import require_no_hooks
 from surgery.engine._callable import CallableMetric
@@ -29,6 +28,7 @@ from surgery.engine._steps import default_step
 from surgery.engine._swept import ROUNDING, Swept, words
 from surgery.engine._together import Together
 from surgery.errors import BackendError, SurgeryError
+from surgery.evaluator import AbstractExecutor, Recipe
 
 _SLOTS = 64
 _BYTES = 2**28

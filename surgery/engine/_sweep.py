@@ -10,7 +10,6 @@ import torch
 
 from surgery.ablation import Variant, observing
 from surgery.anatomy import close
-from surgery.backend import Evaluated
 from surgery.data import batch_length, keep_batch, put_samples
 from surgery.engine._baseline import Baseline, measure_baseline
 from surgery.engine._interrupt import interruptible
@@ -30,6 +29,7 @@ from surgery.engine._swept import (
 )
 from surgery.engine._together import Together
 from surgery.errors import SurgeryError
+from surgery.evaluator import Evaluated
 from surgery.ops import Clock
 from surgery.report import Advance
 

@@ -8,19 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from surgery.backend import (
-    EVALUATORS,
-    AbstractEvaluator,
-    AbstractExecutor,
-    Evaluated,
-    Recipe,
-    automatic,
-    evaluator_class,
-)
+from surgery.backend import EVALUATORS, automatic, evaluator_class
 from surgery.data import fresh
 from surgery.engine._answers import asked, one_call, require_no_hooks
 from surgery.engine._runner import Runner
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 
 _SECONDS = 5.0
 _SECONDS_PER_MODULE = 0.03

@@ -13,7 +13,6 @@ from torch import nn
 from surgery._random import seeded
 from surgery.ablation import Variant
 from surgery.anatomy import Component, Record
-from surgery.backend import default_budget
 from surgery.data import Batches, sketch
 from surgery.engine import (
     AbstractMetric,
@@ -29,6 +28,7 @@ from surgery.engine import (
     described,
     run_sharded,
 )
+from surgery.evaluator import default_budget
 from surgery.measurement._first import averages, peek, recorded, without_single
 from surgery.ops import (
     AbstractOperation,

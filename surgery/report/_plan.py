@@ -11,6 +11,7 @@ _COLUMNS = (
     Column("batch", "integer", help="samples in a batch"),
     Column("stack", "integer", help="variants computed together"),
     Column("passes", "integer", help="programs per batch, each with its baseline"),
+    Column("layout", help="in which images and kernels of convolutions lie"),
     Column("megabytes", "number", help="the most that values take at once"),
     Column("gigaflops", "number", help="operations per batch, all variants"),
     Column("over_least", "number", "over\nleast", help="of the least operations"),
@@ -42,7 +43,8 @@ def _row(plan: Mapping[str, Any], size: str) -> dict[str, object]:
         "batch": int(size),
         "stack": at("stack"),
         "passes": at("passes"),
-        "megabytes": peak / 1e6 if peak else None,
+        "layout": "channels last" if at("channels_last") else "as given",
+        "megabytes": (peak + (at("copied_bytes") or 0)) / 1e6 if peak else None,
         "gigaflops": flops / 1e9 if flops else None,
         "over_least": flops / least if flops and least else None,
     }

@@ -22,8 +22,8 @@ from surgery.engine._swept import Swept
 from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
 from surgery_backends.fused import CudaGraphEvaluator, FusedEvaluator
-from surgery_backends.fused._planner import Planner
-from surgery_backends.fused._program import fuse
+from surgery_backends.fused._planner import Choice, Planner
+from surgery_backends.fused._program import Pass, fuse
 from tests.backends.fused.rehearsal import rehearse
 from tests.excision.models import real_model
 
@@ -48,7 +48,7 @@ def swept(monkeypatch: pytest.MonkeyPatch) -> list[Swept]:
 @pytest.fixture(autouse=True)
 def stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many variants are stacked, which is else found out by the clock."""
-    monkeypatch.setattr(Planner, "_fastest", lambda *args: 3)
+    monkeypatch.setattr(Planner, "_fastest", lambda *args: Choice(3))
 
 
 @pytest.fixture(params=["direct", "recorded"])
@@ -279,12 +279,12 @@ def test_later_passes_have_no_baseline(
         plan = self._bench.plan(batch)
         chunks = [[v] for v in wanted]
         return [
-            fuse(two, plan, chunks[i::passes], batch.leaves, baseline=not i)
+            fuse(two, plan, Pass.of(chunks[i::passes], baseline=not i), batch.leaves)
             for i in range(passes)
         ]
 
     monkeypatch.setattr(FusedEvaluator, "programs", programs)
-    monkeypatch.setattr(Planner, "_fastest", lambda *args: 1)
+    monkeypatch.setattr(Planner, "_fastest", lambda *args: Choice(1))
     fast, _ = both(general, two, inputs(20), metric="cross_entropy")
     assert settled(fast) == 3, notes(fast)
     assert everything(swept[0]) == everything(swept[1])
@@ -487,7 +487,7 @@ def test_less_is_recorded_at_a_time_where_memory_does_not_suffice(
 
     evaluator = partial(CudaGraphEvaluator, recorder=narrow)
     monkeypatch.setattr(_together, "evaluator_class", lambda name: evaluator)
-    monkeypatch.setattr(Planner, "_fastest", lambda *args: 4)
+    monkeypatch.setattr(Planner, "_fastest", lambda *args: Choice(4))
     fast, plain = both(general, two, inputs(20), metric="cross_entropy")
     assert settled(fast) == (3 if enough else 0)
     assert ("memory does not suffice" in notes(fast)) is not enough

@@ -19,7 +19,7 @@ from surgery.targets import resolve_each
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
 from surgery_backends.fused._memory import peak_bytes
-from surgery_backends.fused._program import Plan, fuse
+from surgery_backends.fused._program import Pass, Plan, fuse
 from tests.sensitivity.conftest import Net, made
 
 LEVELS, DRAWS = (0.01, 0.03, 0.1, 0.3, 1.0), 3
@@ -68,7 +68,7 @@ def test_nothing_is_computed_twice(stack: int) -> None:
     assert len(variants) == 4 * 5 * 3
     order = list(range(len(variants)))
     chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
-    program = fuse(model, plan, chunks, leaves)
+    program = fuse(model, plan, Pass.of(chunks), leaves)
     outputs: dict[int | None, Tensor] = {}
     with torch.no_grad():
         spent = flops(lambda: program.run(leaves, outputs.__setitem__))
@@ -82,7 +82,7 @@ def test_new_weights_are_held_no_longer_than_they_are_used() -> None:
     weights = sum(p.nbytes for p in model.blocks[0].parameters())
     plan, leaves, variants = planned(model, x, ["blocks.*"])
     order = [[v] for v in range(len(variants))]
-    program = fuse(model, plan, order, leaves)
+    program = fuse(model, plan, Pass.of(order), leaves)
     peak = peak_bytes(program.tape, leaves)
     assert weights < peak + sum(x.nbytes for x in leaves) < 2 * weights
     assert len(variants) == 30

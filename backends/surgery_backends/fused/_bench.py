@@ -11,10 +11,11 @@ from torch import fx, nn
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._flops import flops_by_node
-from surgery_backends.fused._program import FusedProgram, Plan, fuse
+from surgery_backends.fused._program import FusedProgram, Pass, Plan, fuse
 from surgery_backends.fused._sizes import Sizes
 
-Chunks = Sequence[Sequence[int]]
+_SECONDS, _RUNS = 0.1, 5
+"""So long, or so often, a program runs that is timed: others use the machine too."""
 
 
 @final
@@ -41,15 +42,12 @@ class Bench:
         """Variants in the order in which they begin to differ."""
         return sorted(members, key=self.plan(batch).starts.__getitem__)
 
-    def program(
-        self, batch: Batch, chunks: Chunks, *, baseline: bool = True
-    ) -> FusedProgram:
-        """The program for batches of this size that computes these chunks."""
-        name = batch.shape, tuple(map(tuple, chunks)), baseline
+    def program(self, batch: Batch, todo: Pass) -> FusedProgram:
+        """The program for batches of this size that computes these variants."""
+        name = batch.shape, todo
         if name not in self._programs:
-            self._programs[name] = fuse(
-                self.model, self.plan(batch), chunks, batch.leaves, baseline=baseline
-            )
+            plan = self.plan(batch)
+            self._programs[name] = fuse(self.model, plan, todo, batch.leaves)
         return self._programs[name]
 
     def forget(self, batch: Batch) -> None:
@@ -63,9 +61,9 @@ class Bench:
             return program.outputs(batch.leaves)
 
     def seconds(self, program: FusedProgram, batch: Batch) -> float:
-        """How long a program takes on a batch: the better of two times."""
+        """How long a program takes on a batch: the best of a few times."""
         took: list[float] = []
-        for _ in range(2):
+        while len(took) < 2 or (sum(took) < _SECONDS and len(took) < _RUNS):
             start = time.perf_counter()
             self.run(program, batch)
             batch.wait()

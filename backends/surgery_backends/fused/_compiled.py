@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, Final, final
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from surgery.anatomy import close
-from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractEvaluator, Evaluated
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._evaluator import FusedEvaluator
@@ -125,7 +126,9 @@ class CompiledEvaluator(AbstractEvaluator):
         """The same program, of pieces."""
         _, plan, _ = self._in_pieces(program.plan)
         leaves = leaves_of(plan.marked, args, kwargs)
-        return fuse(self._model, plan, program.chunks, leaves)
+        # Compiled code lays weights out by itself.
+        todo = replace(program.made, channels_last=False)
+        return fuse(self._model, plan, todo, leaves)
 
     def _in_pieces(self, plan: Plan) -> tuple[Plan, Plan, list[Piece]]:
         if id(plan) not in self._graphs:  # which keeps it, so that its id stays its own

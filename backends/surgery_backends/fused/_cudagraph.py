@@ -8,8 +8,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from surgery.backend import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery_backends._trial import Trial
 from surgery_backends.fused._evaluator import FusedEvaluator
 from surgery_backends.fused._intake import Intake

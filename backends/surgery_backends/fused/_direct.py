@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from surgery.backend import AbstractExecutor, Recipe
+from surgery.evaluator import AbstractExecutor, Recipe
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._program import FusedProgram

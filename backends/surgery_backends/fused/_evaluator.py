@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from surgery.anatomy import close
-from surgery.backend import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery_backends._budget import default_budget, is_out_of_memory
 from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
-from surgery_backends.fused._bench import Bench, Chunks
+from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._direct import DirectExecutor
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
 from surgery_backends.fused._planner import Choice, Planner
-from surgery_backends.fused._program import FusedProgram, Plan
+from surgery_backends.fused._program import FusedProgram, Pass, Plan
 from surgery_backends.fused._tolerance import tolerance
 
 _GRAPHS = 3
@@ -73,18 +73,18 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> Evaluated:
         batch, members = self._prepared(args, kwargs, wanted, forward)
         todo = self._planner.passes(batch, members)
-        expected = [v for chunks in todo for chunk in chunks for v in chunk]
+        expected = _variants(todo)
         begun = False
 
         def proceed() -> Mapping[int | None, Any] | None:
             nonlocal todo, begun
             while todo:
                 try:
-                    program = self._bench.program(batch, todo[0], baseline=not begun)
+                    program = self._bench.program(batch, todo[0])
                     found = self._bench.run(program, batch)
                 except ActFailed as failed:  # this one runs by itself, and is told of
                     self._leave_out(failed.variant, expected)
-                    todo = [_without(chunks, failed.variant) for chunks in todo]
+                    todo = [each.without(failed.variant) for each in todo]
                 except Exception as error:
                     if not is_out_of_memory(error) and not begun:
                         raise
@@ -111,8 +111,8 @@ class FusedEvaluator(AbstractEvaluator):
         """
         batch, members = self._prepared(args, kwargs, wanted, forward)
         return [
-            self._bench.program(batch, chunks, baseline=not place)
-            for place, chunks in enumerate(self._planner.passes(batch, members))
+            self._bench.program(batch, todo)
+            for todo in self._planner.passes(batch, members)
         ]
 
     def executor(
@@ -135,7 +135,7 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> bool:
         """Whether those programs give, bit for bit, what forwards would."""
         choice = self._planner.choice(*self._prepared(args, kwargs, wanted, forward))
-        return self._bitwise and choice.stack == 1
+        return self._bitwise and choice.stack == 1 and not choice.channels_last
 
     def shrink(
         self,
@@ -187,7 +187,7 @@ class FusedEvaluator(AbstractEvaluator):
         marked = self._marked(args, kwargs)
         plan = bench.plans[None] = Plan(self._model, marked, self._trials)
         batch = Batch(None, args, kwargs, leaves_of(marked, args, kwargs))
-        ours = bench.run(bench.program(batch, []), batch)[None]
+        ours = bench.run(bench.program(batch, Pass()), batch)[None]
         theirs = forward(*args, **kwargs)
         if not close(theirs, ours, tolerance(marked)):
             raise BackendError("its graph gives other values than the model")
@@ -212,7 +212,8 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> None:
         """Compare a variant with a forward of its own."""
         try:
-            ours = bench.run(bench.program(batch, [[variant]]), batch)[variant]
+            alone = bench.program(batch, Pass.of([[variant]]))
+            ours = bench.run(alone, batch)[variant]
         except ActFailed:
             self._leave_out(variant, [])
             return
@@ -233,19 +234,19 @@ class FusedEvaluator(AbstractEvaluator):
     def _smaller(
         self,
         batch: Batch,
-        todo: list[Chunks],
+        todo: Sequence[Pass],
         expected: list[int],
         error: Exception,
         *,
         begun: bool,
-    ) -> list[Chunks]:
+    ) -> list[Pass]:
         """What is left to do after an error: with less at a time, or nothing."""
-        left = [v for chunks in todo for chunk in chunks for v in chunk]
+        left = _variants(todo)
         note = f"{type(error).__name__}: {error}"
         if is_out_of_memory(error):
             if self._planner.shrink(batch, len(left)):
                 self._bench.forget(batch)
-                return self._planner.passes(batch, left)
+                return self._planner.passes(batch, left, baseline=not begun)
             note = f"memory did not suffice for one variant on a batch of {batch.size}"
             if not begun:
                 raise BackendError(note) from None
@@ -265,6 +266,5 @@ def choices_of(plan: Mapping[str, Any]) -> dict[int, Choice]:
     }
 
 
-def _without(chunks: Chunks, variant: int) -> Chunks:
-    kept = [[v for v in chunk if v != variant] for chunk in chunks]
-    return [chunk for chunk in kept if chunk]
+def _variants(todo: Sequence[Pass]) -> list[int]:
+    return [v for each in todo for chunk in each.chunks for v in chunk]

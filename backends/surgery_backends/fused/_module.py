@@ -12,7 +12,7 @@ from surgery.errors import BackendError
 from surgery_backends._trial import Trial
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import Plan, fuse
+from surgery_backends.fused._program import Pass, Plan, fuse
 
 
 def fuse_module(
@@ -53,4 +53,5 @@ def fuse_module(
         order = sorted(acting, key=plan.starts.__getitem__)
         size = (together or max(1, len(order))) if marked.any_batch else 1
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
-        return fuse(model, plan, chunks, leaves_of(marked, args, given)).module()
+        leaves = leaves_of(marked, args, given)
+        return fuse(model, plan, Pass.of(chunks), leaves).module()

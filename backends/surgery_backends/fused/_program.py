@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -11,16 +11,46 @@ from torch.utils._pytree import tree_unflatten
 
 from surgery.ops import Edit
 from surgery_backends._trial import Trial
+from surgery_backends.fused._layout import ChannelsLast
 from surgery_backends.fused._lowered import lowered
 from surgery_backends.fused._marked import MarkedGraph, held_tensor
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import reuse_memory
 from surgery_backends.fused._sizes import Sizes, divergence, operands
-from surgery_backends.fused._spread import Spread
-from surgery_backends.fused._tape import Tape
+from surgery_backends.fused._spread import BASELINE, Spread
+from surgery_backends.fused._tape import Slot, Tape
 from surgery_backends.fused._writer import Writer
 
 Receive = Callable[[int | None, list[Any]], None]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one program computes.
+
+    Attributes:
+        chunks: Variants by number; those of a chunk are stacked along the batch.
+        baseline: Whether it gives the baseline's output too.
+        joined: Whether the baseline is in the stack with the variants, of which there
+            is one chunk: half as many calls, and calls are what small models cost.
+        channels_last: Whether images and kernels of convolutions lie so.
+    """
+
+    chunks: tuple[tuple[int, ...], ...] = ()
+    baseline: bool = True
+    joined: bool = False
+    channels_last: bool = False
+
+    @classmethod
+    def of(cls, chunks: Sequence[Sequence[int]], **how: bool) -> Pass:
+        """A pass over these chunks, those left out that are empty."""
+        return cls(tuple(tuple(chunk) for chunk in chunks if chunk), **how)
+
+    def without(self, variant: int) -> Pass:
+        """The same but for one variant."""
+        chunks = tuple(tuple(v for v in c if v != variant) for c in self.chunks)
+        chunks = tuple(chunk for chunk in chunks if chunk)
+        return replace(self, chunks=chunks, joined=self.joined and bool(chunks))
 
 
 @dataclass(frozen=True)
@@ -32,14 +62,14 @@ class FusedProgram:
             output, and of every variant's, to `receiver` as soon as they are there.
         receiver: Where they go.
         plan: What it was made from.
-        chunks: Which variants it computes, and which of them together.
+        made: Which variants it computes, and how.
         calls: For how many of baseline and variants each node is computed.
     """
 
     tape: Tape
     receiver: Receiver
     plan: Plan
-    chunks: Sequence[Sequence[int]]
+    made: Pass
     calls: Mapping[fx.Node, int]
 
     @property
@@ -84,30 +114,26 @@ class FusedProgram:
 
 
 def fuse(
-    model: nn.Module,
-    plan: Plan,
-    chunks: Sequence[Sequence[int]],
-    leaves: Sequence[Any],
-    *,
-    baseline: bool = True,
+    model: nn.Module, plan: Plan, todo: Pass, leaves: Sequence[Any]
 ) -> FusedProgram:
     """Write the program for batches of the size at hand.
 
     Args:
         model: Whose tensors it uses.
         plan: Its graph, and where variants differ.
-        chunks: Which of them are computed together.
+        todo: Which of them are computed, and how.
         leaves: Inputs of one batch.
-        baseline: Whether it gives the baseline's output too.
     """
     sizes = Sizes(plan.marked, leaves)
     writer = Writer(plan.marked, sizes, plan.differs, plan.edits)
-    emitter = _Emitter(model, plan, writer)
-    for chunk in chunks:
-        emitter.chunk(sorted(chunk, key=plan.starts.__getitem__))
-    if baseline:
+    layout = plan.channels_last if todo.channels_last else None
+    emitter = _Emitter(model, plan, writer, layout)
+    write = emitter.joined if todo.joined else emitter.chunk
+    for chunk in todo.chunks:
+        write(sorted(chunk, key=plan.starts.__getitem__))
+    if todo.baseline and not todo.joined:
         emitter.baseline()
-    return FusedProgram(emitter.finish(), emitter.receiver, plan, chunks, writer.calls)
+    return FusedProgram(emitter.finish(), emitter.receiver, plan, todo, writer.calls)
 
 
 class Plan:
@@ -119,12 +145,14 @@ class Plan:
         values: By variant, what makes new values of the model's tensors: of hundreds of
             variants, they are not all held at once.
         starts: By variant, the place of the first node in which it differs.
+        channels_last: Lays images and kernels out.
     """
 
     def __init__(
         self, model: nn.Module, marked: MarkedGraph, trials: Sequence[Trial]
     ) -> None:
         self.marked = marked
+        self.channels_last = ChannelsLast(model, marked)
         self._places = {node: i for i, node in enumerate(marked.nodes)}
         self.edits: list[dict[int, list[Edit]]] = []
         self.values: list[dict[fx.Node, Callable[[], Tensor]]] = []
@@ -180,10 +208,17 @@ class Plan:
 class _Emitter:
     """Writes baseline and chunks in an order in which nothing is computed twice."""
 
-    def __init__(self, model: nn.Module, plan: Plan, writer: Writer) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        writer: Writer,
+        layout: ChannelsLast | None,
+    ) -> None:
         self._model = model
         self._plan = plan
         self._writer = writer
+        self._layout = layout
         self._nodes = plan.marked.nodes
         self._done = 0
         self.receiver = Receiver()
@@ -191,9 +226,26 @@ class _Emitter:
         for node in plan.marked.fields:
             writer.base[node] = tape.placeholder()
         for node, path in plan.marked.held.items():
-            writer.base[node] = tape.hold(held_tensor(model, path))
+            tensor = held_tensor(model, path)
+            laid_out = layout.held(node, tensor) if layout else tensor
+            writer.base[node] = tape.hold(laid_out)
         for node, value in plan.marked.constants.items():
             writer.base[node] = tape.hold(value)
+        for node in plan.marked.fields if layout else ():
+            size = writer.sizes.nbytes(node)
+            writer.base[node] = self._laid_out(node, writer.base[node], size)
+
+    def joined(self, chunk: Sequence[int]) -> None:
+        """Write the variants and the baseline, all together, to the end."""
+        writer = self._writer
+        spreads: dict[fx.Node, Any] = {}
+        for node in self._nodes:
+            if writer.members(node, chunk):
+                self._make(operands(node), chunk, spreads)
+                writer.variants(node, chunk, spreads, joined=True)
+            else:
+                writer.baseline(node)
+        self._give_all((BASELINE, *chunk), spreads)
 
     def chunk(self, chunk: Sequence[int]) -> None:
         """Write the baseline as far as these variants need it, and them to the end."""
@@ -208,11 +260,7 @@ class _Emitter:
             node = self._nodes[place]
             self._make(operands(node), chunk, spreads)
             writer.variants(node, chunk, spreads)
-        outputs = [x for x in plan.marked.outputs if isinstance(x, fx.Node)]
-        self._make(outputs, chunk, spreads)
-        for variant in chunk:
-            lookup = writer.lookup(variant, spreads)
-            self._give(variant, lookup)
+        self._give_all(chunk, spreads)
 
     def _make(
         self,
@@ -232,7 +280,8 @@ class _Emitter:
                 if node in values[variant]
             }
             if made:
-                spreads[node] = Spread(each=made)
+                each = {v: self._laid_out(node, slot, size) for v, slot in made.items()}
+                spreads[node] = Spread(each=each)
 
     def baseline(self) -> None:
         """Write the rest of the baseline, and its output."""
@@ -246,10 +295,22 @@ class _Emitter:
         tape.close()
         return tape
 
+    def _laid_out(self, node: fx.Node, slot: Slot, size: int) -> Slot:
+        if self._layout is None:
+            return slot
+        return self._layout.given(self._writer.tape, node, slot, size)
+
     def _baseline_to(self, end: int) -> None:
         for node in self._nodes[self._done : end]:
             self._writer.baseline(node)
         self._done = max(self._done, end)
+
+    def _give_all(self, members: Sequence[int], spreads: dict[fx.Node, Any]) -> None:
+        outputs = [x for x in self._plan.marked.outputs if isinstance(x, fx.Node)]
+        self._make(outputs, [v for v in members if v != BASELINE], spreads)
+        for variant in members:
+            lookup = self._writer.lookup(variant, spreads)
+            self._give(None if variant == BASELINE else variant, lookup)
 
     def _give(self, variant: int | None, lookup: Callable[[fx.Node], Any]) -> None:
         leaves = [

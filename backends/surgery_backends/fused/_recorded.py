@@ -13,8 +13,8 @@ from typing import Protocol, final
 import torch
 from torch import Tensor, nn
 
-from surgery.backend import AbstractExecutor, Recipe
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractExecutor, Recipe
 from surgery.ops import Draws, drawn_before
 from surgery_backends._trial import Trial
 from surgery_backends.fused._direct import Body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -12,6 +12,9 @@ import torch
 from surgery_backends.fused._tape import Slot, Tape
 
 ATEN: Any = torch.ops.aten
+
+BASELINE = -1
+"""Stands for the untouched model where that is computed together with variants."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class Spread:
     def has(self, variant: int) -> bool:
         return variant in self.members or variant in self.each
 
-    def stacked(self, tape: Tape, variants: Sequence[int], base: Slot | None) -> Slot:
+    def stacked(
+        self, tape: Tape, variants: Sequence[int], base: Callable[[], Slot]
+    ) -> Slot:
         """One stack of these variants, with the baseline where one has no value."""
         if tuple(variants) == self.members and not self.each.keys() & set(variants):
             assert self.stack is not None
@@ -59,10 +64,12 @@ class Spread:
             count = len(list(run))
             kind, start = place
             if kind == "base":
-                assert base is not None
-                pieces += [base] * count
+                pieces += [base()] * count
             elif kind == "each":
                 pieces.append(self.each[start])
+            elif count == len(self.members):
+                assert self.stack is not None
+                pieces.append(self.stack)
             else:
                 first = start * self.length
                 whole = self.stack, self.axis, first, count * self.length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import getitem
 from typing import Any
 
@@ -15,7 +16,7 @@ from surgery_backends.fused._marked import MarkedGraph, is_number, is_tensor, va
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import is_view, places
 from surgery_backends.fused._sizes import Sizes, operands, treats_samples_alike
-from surgery_backends.fused._spread import ATEN, Spread, joined
+from surgery_backends.fused._spread import ATEN, BASELINE, Spread, joined
 from surgery_backends.fused._tape import Slot, Tape
 
 Lookup = Callable[[fx.Node], Any]
@@ -42,8 +43,8 @@ class Writer:
         self.reusable: dict[int, tuple[int, ...]] = {}
         self.base: dict[fx.Node, Any] = {}
         self.calls: Counter[fx.Node] = Counter()
+        self.sizes = sizes
         self._marked = marked
-        self._sizes = sizes
         self._differs = differs
         self._edits = edits
         self._stackable: dict[fx.Node, bool] = {}
@@ -55,14 +56,26 @@ class Writer:
             return
         args: tuple[Any, ...] = node.args
         if node.target is MARK:
-            self.base[node] = [self.base[n] for n in args[0]]
+            return
+        if _is_item(node) and args[0].target is MARK:
+            self.base[node] = self.base[args[0].args[0][args[1]]]
         elif _is_item(node):
             self.base[node] = self._item(node, self.base[args[0]])
         else:
             self.base[node] = self._call(node, self.base.__getitem__, 1)
 
+    def members(self, node: fx.Node, chunk: Sequence[int]) -> list[int]:
+        """Those of the variants in which a node differs."""
+        bits = self._differs[node]
+        return [v for v in chunk if bits >> v & 1]
+
     def variants(
-        self, node: fx.Node, chunk: Sequence[int], spreads: dict[fx.Node, Any]
+        self,
+        node: fx.Node,
+        chunk: Sequence[int],
+        spreads: dict[fx.Node, Any],
+        *,
+        joined: bool = False,
     ) -> None:
         """Write a node for those of the variants in which it differs.
 
@@ -70,11 +83,13 @@ class Writer:
             node: A node of the model's graph.
             chunk: The variants, in the order in which they begin to differ.
             spreads: What was written for them so far.
+            joined: Whether the baseline is among them wherever one of them is.
         """
-        bits = self._differs[node]
-        members = [v for v in chunk if bits >> v & 1]
+        members = self.members(node, chunk)
         if not members:
             return
+        if joined:
+            members.insert(0, BASELINE)
         if node.target is MARK:
             spreads[node] = self._mark(node, members, spreads)
         elif _is_item(node):
@@ -110,7 +125,7 @@ class Writer:
         stack: Slot | None,
         each: Mapping[int, Slot],
     ) -> Spread:
-        axis = self._sizes.axis(node)
+        axis = self.sizes.axis(node)
         if axis is None:
             if stack is not None:
                 each = {**each, together[0]: stack}
@@ -126,8 +141,8 @@ class Writer:
         apart: set[int] = set()
         for operand in operands(node):
             spread = spreads.get(operand)
-            if isinstance(spread, Spread) and self._sizes.axis(operand) is None:
-                apart |= {v for v in members if spread.has(v)}
+            if isinstance(spread, Spread) and self.sizes.axis(operand) is None:
+                apart |= {v for v in members if spread.has(v) and v != BASELINE}
         return [v for v in members if v not in apart], sorted(
             apart, key=list(members).index
         )
@@ -144,8 +159,10 @@ class Writer:
 
         def lookup(operand: fx.Node) -> Any:
             spread = spreads.get(operand)
-            if isinstance(spread, Spread) and spread.has(variant):
-                return spread.one(self.tape, variant)
+            if isinstance(spread, Spread):
+                for member in (variant, BASELINE):
+                    if spread.has(member):
+                        return spread.one(self.tape, member)
             return self.base[operand]
 
         return lookup
@@ -153,16 +170,15 @@ class Writer:
     def _stacked(
         self, operand: fx.Node, variants: Sequence[int], spreads: Mapping[fx.Node, Any]
     ) -> Any:
-        axis = self._sizes.axis(operand)
+        axis = self.sizes.axis(operand)
+        base = partial(self.lookup(BASELINE, spreads), operand)
         if axis is None:  # the same for all samples
-            return self.base[operand]
-        base = self.base.get(operand)
+            return base()
         spread = spreads.get(operand)
         if isinstance(spread, Spread):
             return spread.stacked(self.tape, variants, base)
-        assert base is not None
-        size = self._sizes.nbytes(operand) * len(variants)
-        return joined(self.tape, [base] * len(variants), axis, size)
+        size = self.sizes.nbytes(operand) * len(variants)
+        return joined(self.tape, [self.base[operand]] * len(variants), axis, size)
 
     def _mark(
         self, node: fx.Node, members: Sequence[int], spreads: Mapping[fx.Node, Any]
@@ -171,10 +187,10 @@ class Writer:
         outputs: list[fx.Node] = args[0]
         inputs: list[fx.Node] = args[1]
         mark = self._marked.marks[args[2]]
-        size = sum(map(self._sizes.nbytes, outputs))
+        size = sum(map(self.sizes.nbytes, outputs))
         new: dict[int, Slot] = {}
         for variant in members:
-            edits = self._edits[variant].get(args[2])
+            edits = variant != BASELINE and self._edits[variant].get(args[2])
             if edits:
                 lookup = self.lookup(variant, spreads)
                 given = list(map(lookup, outputs)), list(map(lookup, inputs))
@@ -187,7 +203,7 @@ class Writer:
                 v: self.tape.call(getitem, (made, place)) for v, made in new.items()
             }
             old = spreads.get(leaf)
-            found.append(self._replaced(leaf, old, members, items))
+            found.append(self._replaced(leaf, old, members, items, spreads))
         return found
 
     def _replaced(
@@ -196,24 +212,25 @@ class Writer:
         old: Spread | None,
         members: Sequence[int],
         items: Mapping[int, Slot],
+        spreads: Mapping[fx.Node, Any],
     ) -> Spread | None:
         """A leaf with the values that operations made of it in some variants."""
         held = old or Spread()
-        members = [v for v in members if v in items or held.has(v)]
-        if not members:
+        members = [v for v in members if v in items or held.has(v) or v == BASELINE]
+        if members in ([], [BASELINE]):
             return None
-        axis = self._sizes.axis(leaf)
+        axis = self.sizes.axis(leaf)
         each = {**held.each, **items}
         if axis is None or len(members) == 1:
-            left = {v: held.one(self.tape, v) for v in members if v not in each}
-            each |= left
+            each |= {v: self.lookup(v, spreads)(leaf) for v in members if v not in each}
             if axis is None:
                 return Spread(each=each)
             extent = self._extent(leaf)
             return Spread((members[0],), each[members[0]], {}, axis, *extent)
         extent = self._extent(leaf)
         mixed = Spread(held.members, held.stack, each, axis, *extent)
-        stack = mixed.stacked(self.tape, members, None)
+        base = partial(self.lookup(BASELINE, spreads), leaf)
+        stack = mixed.stacked(self.tape, members, base)
         return Spread(tuple(members), stack, {}, axis, *extent)
 
     def _taken(self, node: fx.Node, source: Any, index: int) -> Any:
@@ -235,12 +252,12 @@ class Writer:
 
     def _extent(self, node: fx.Node) -> tuple[int, int]:
         """Entries along the axis of samples, and bytes, of one variant."""
-        return self._sizes.length(node), self._sizes.nbytes(node)
+        return self.sizes.length(node), self.sizes.nbytes(node)
 
     def _call(self, node: fx.Node, lookup: Lookup, times: int) -> Slot:
         def argument(operand: fx.Node) -> Any:
             if is_number(operand):
-                return self._sizes.number(value_of(operand), times)
+                return self.sizes.number(value_of(operand), times)
             return lookup(operand)
 
         self.calls[node] += times
@@ -249,7 +266,7 @@ class Writer:
         target: Any = node.target
         if target is ATEN.view.default:
             target = ATEN.reshape.default  # variants may be laid out otherwise
-        size = 0 if is_view(node.target) else self._sizes.nbytes(node) * times
+        size = 0 if is_view(node.target) else self.sizes.nbytes(node) * times
         slot = self.tape.call(target, args, kwargs, size)
         if node not in self._places:
             self._places[node] = places(node)

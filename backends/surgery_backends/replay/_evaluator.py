@@ -7,8 +7,8 @@ from typing import Any, ClassVar, final
 
 from torch import nn
 
-from surgery.backend import AbstractEvaluator, Evaluated
 from surgery.errors import BackendError
+from surgery.evaluator import AbstractEvaluator, Evaluated
 from surgery_backends._budget import default_budget
 from surgery_backends._trial import Trial
 from surgery_backends.replay._doors import doors_of, watched

@@ -14,7 +14,7 @@ from surgery.ops import Clock, ModeLike, as_operation, sweeping
 from surgery.targets import resolve_each
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import FusedProgram, Plan, fuse
+from surgery_backends.fused._program import FusedProgram, Pass, Plan, fuse
 
 
 class Sweep:
@@ -48,19 +48,19 @@ class Sweep:
         made.prepare()
         return made
 
-    def program(self, stack: int, *args: Any) -> FusedProgram:
+    def program(self, stack: int, *args: Any, **how: bool) -> FusedProgram:
         """The program for these inputs, with so many variants computed together."""
         order = sorted(range(len(self.variants)), key=self.plan.starts.__getitem__)
         chunks = [order[i : i + stack] for i in range(0, len(order), stack)]
-        return self.program_of(chunks, *args)
+        return self.program_of(Pass.of(chunks, **how), *args)
 
-    def program_of(self, chunks: Sequence[Sequence[int]], *args: Any) -> FusedProgram:
-        """The program for these inputs that computes these variants together."""
+    def program_of(self, todo: Pass, *args: Any) -> FusedProgram:
+        """The program for these inputs that computes these variants."""
         leaves = leaves_of(self.marked, args or self.args, self.kwargs)
-        return fuse(self.model, self.plan, chunks, leaves)
+        return fuse(self.model, self.plan, todo, leaves)
 
     @torch.no_grad()
-    def fused(self, stack: int, *args: Any) -> list[list[Tensor]]:
+    def fused(self, stack: int, *args: Any, **how: bool) -> list[list[Tensor]]:
         """Outputs of the baseline and of every variant, by the program."""
         given = args or tuple(self.args)
         found: dict[int | None, list[Tensor]] = {}
@@ -68,7 +68,7 @@ class Sweep:
         def receive(variant: int | None, output: Any) -> None:
             found[variant] = [x.clone() for x in tensors(output)]
 
-        program = self.program(stack, *given)
+        program = self.program(stack, *given, **how)
         with sweeping(3):
             self.clock.start(self.model, given, self.kwargs)
             program.run(leaves_of(self.marked, given, self.kwargs), receive)

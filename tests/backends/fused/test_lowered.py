@@ -15,6 +15,7 @@ from surgery.anatomy import tensors
 from surgery.errors import BackendError
 from surgery.ops import sweeping
 from surgery_backends.fused import fuse_module
+from surgery_backends.fused._program import Pass
 from tests.backends.fused.sweeping import Sweep
 from tests.backends.fused.test_program import Averaging, Awkward
 from tests.excision.models import example, real_model
@@ -110,7 +111,7 @@ def test_a_variant_without_effect_has_the_row_of_the_baseline() -> None:
     sweep = Sweep(Beside(), (torch.randn(3, 4),), ["unused", "body"])
     order = [v for v in range(2) if sweep.plan.acts(v)]
     assert order == [1]
-    program = sweep.program_of([order])
+    program = sweep.program_of(Pass.of([order]))
     (found,) = outputs_of(program.module(), sweep)
     assert torch.equal(found[1], found[0])
     assert not torch.equal(found[2], found[0])

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from surgery.ablation import Variant
 from surgery.anatomy import flop_counter, record
 from surgery.errors import BackendError
-from surgery.ops import Clock, Zero
+from surgery.ops import Call, Clock, Zero
 from surgery.targets import resolve_each
 from surgery_backends.fused import FusedEvaluator
 from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._memory import peak_bytes
+from surgery_backends.fused._program import FusedProgram
 from tests.excision.models import real_model
 
 BLOCKS = "layer*.*:branch"
@@ -203,6 +204,86 @@ class Flipped(nn.Module):
         x = self.one(x)
         out: Tensor = self.two(x + x.flip(0))
         return out
+
+
+def quickest(monkeypatch: pytest.MonkeyPatch, *, channels_last: bool) -> None:
+    """Programs in this layout are told to be fast, whatever they take."""
+
+    def seconds(self: Bench, program: FusedProgram, batch: object) -> float:
+        steps = len(program.tape.steps)
+        return steps / (1 if program.made.channels_last == channels_last else 0.1)
+
+    monkeypatch.setattr(Bench, "seconds", seconds)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_layout_that_is_faster_is_taken(
+    model: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch, channels_last: bool
+) -> None:
+    quickest(monkeypatch, channels_last=channels_last)
+    made = evaluator(model, x)
+    given = made.evaluate((x,), {}, range(8), model)
+    assert not given.exact or not channels_last
+    plan = made.plan()
+    assert plan["channels_last"] == {"4": channels_last}
+    assert (plan["copied_bytes"]["4"] > 0) is channels_last
+    again = evaluator(model, x, plan=plan)
+    given = again.evaluate((x,), {}, range(8), model)
+    assert again.plan() == plan
+    for variant in given.outputs:
+        torch.testing.assert_close(
+            given.outputs[variant], alone(made, model, x, variant), rtol=0, atol=1e-4
+        )
+
+
+def alone(made: FusedEvaluator, model: nn.Module, x: Tensor, v: int | None) -> Tensor:
+    """The output by a forward of its own."""
+    undo = made._trials[v].apply() if v is not None else lambda: None
+    try:
+        out: Tensor = model(x)
+    finally:
+        undo()
+    return out
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("times", "fits"), [(1, False), (4, True)])
+def test_a_budget_without_room_for_kernels_laid_out_leaves_them(
+    times: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quickest(monkeypatch, channels_last=True)
+    model = nn.Sequential(*[nn.Conv2d(64, 64, 3, padding=1) for _ in range(3)]).eval()
+    x, kernels = torch.randn(4, 64, 2, 2), 3 * 64 * 64 * 9 * 4
+    made = evaluator(model, x, "*", memory_budget=times * kernels)
+    outputs(made, model, x, range(3))
+    plan = made.plan()
+    assert plan["channels_last"] == {"4": fits}
+    assert plan["copied_bytes"] == {"4": kernels * fits}
+    assert plan["peak_bytes"]["4"] + plan["copied_bytes"]["4"] <= times * kernels
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["layer1.0.conv1", "layer2.1.conv1"])
+def test_an_operation_that_wants_images_as_they_are_has_them_so(
+    model: nn.Module, x: Tensor, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def halved(output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+        return (output.view(-1) / 2).view(output.shape)
+
+    quickest(monkeypatch, channels_last=True)
+    seen, clock = record(model, (x,), {}), Clock()
+    names = [f"layer{i}.{j}.conv1" for i in (1, 2, 3, 4) for j in (0, 1)]
+    rows = resolve_each(model, names, seen, called_only=True)
+    variants = [
+        Variant(model, found, Call(halved) if name == place else Zero(), clock)
+        for name, (_, found) in zip(names, rows, strict=True)
+    ]
+    made = FusedEvaluator(model, variants)
+    found = outputs(made, model, x, range(8))
+    assert made.plan()["channels_last"] == {"4": False}
+    assert len(found) == 9
+    assert "notes" not in made.plan()
 
 
 @torch.no_grad()

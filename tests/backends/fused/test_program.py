@@ -63,6 +63,44 @@ def test_stacked_variants_agree_with_their_own_forwards(place: int) -> None:
     assert error(alone, sweep.fused(len(sweep.variants))) <= 1e-5
 
 
+@pytest.mark.parametrize("place", range(len(CASES)), ids=_named)
+def test_a_baseline_among_the_variants_agrees_and_so_does_another_layout(
+    place: int,
+) -> None:
+    sweep, alone = swept(place)
+    found = sweep.fused(len(sweep.variants), joined=True, channels_last=True)
+    assert error(alone, found) <= 1e-5
+
+
+def test_a_baseline_among_the_variants_takes_no_calls_of_its_own() -> None:
+    sweep, _ = swept(0)
+    every = len(sweep.variants)
+    apart, joined = sweep.program(every), sweep.program(every, joined=True)
+    convolution = torch.ops.aten.conv2d.default
+    nodes = [node for node in sweep.marked.nodes if node.target is convolution]
+    calls = [
+        sum(step.function is convolution for step in program.tape.steps)
+        for program in (apart, joined)
+    ]
+    assert calls[1] == len(nodes) < calls[0]
+    assert joined.calls == apart.calls
+
+
+def test_convolutions_channels_last_have_the_models_weights_laid_out_once() -> None:
+    sweep, _ = swept(0)
+    layout = sweep.plan.channels_last
+    kernels = [p for p in sweep.model.parameters() if p.ndim == 4]
+    assert layout.changes
+    assert layout.nbytes == sum(p.nbytes for p in kernels if p.shape[2:] != (1, 1))
+    one = sweep.program(1, channels_last=True)
+    two = sweep.program(2, channels_last=True)
+    found = [
+        {id(x) for x in program.tape.held.values() if x.ndim == 4}
+        for program in (one, two)
+    ]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("stack", [1, 4])
 def test_a_program_is_made_for_a_batch_of_another_size(stack: int) -> None:
     sweep = Sweep(
@@ -150,6 +188,7 @@ def test_awkward_code_is_evaluated_as_it_runs(
     alone = sweep.alone()
     assert equal(alone, sweep.fused(1))
     assert error(alone, sweep.fused(8)) <= 1e-5
+    assert error(alone, sweep.fused(8, joined=True)) <= 1e-5
 
 
 def test_the_model_is_as_it_was() -> None:
@@ -179,6 +218,7 @@ def test_samples_that_see_each_other_stay_apart_from_other_variants() -> None:
     torch.manual_seed(0)
     sweep = Sweep(Mixing(), (torch.randn(3, 4),), ["body", "body.weight", "input"])
     assert equal(sweep.alone(), sweep.fused(3))
+    assert equal(sweep.alone(), sweep.fused(3, joined=True))
 
 
 class Averaging(nn.Module):
@@ -257,3 +297,4 @@ def test_what_an_operation_leaves_alone_is_the_untouched_model_s() -> None:
     torch.manual_seed(0)
     sweep = Sweep(Second(), (torch.randn(3, 4),), ["body", "pair"])
     assert equal(sweep.alone(), sweep.fused(1))
+    assert equal(sweep.alone(), sweep.fused(2, joined=True))
