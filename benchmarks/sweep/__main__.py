@@ -20,6 +20,7 @@ from benchmarks.sweep.tables import batch_table, bounds_table, folder_table, jud
 from benchmarks.sweep.timing import throughput
 
 BUDGET = 128 * 2**20
+LAID_OUT = "tuned, channels last"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +75,7 @@ def _measure(
     told = stamp(
         options.device, options.threads, options.memory_format, settings.throughput
     )
-    default = ["tuned", "fused", *PEERS] if kind == "peers" else ["tuned", *ours()]
+    default = ["fused", *PEERS] if kind == "peers" else [LAID_OUT, *ours()]
     ways = list(dict.fromkeys(["tuned", *(options.way or default)]))
     for case in cases:
         rows, rounds = measure(case, ways, settings)

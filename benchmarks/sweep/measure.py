@@ -23,7 +23,14 @@ from benchmarks.sweep.parts import parts_of
 from benchmarks.sweep.peers import PEERS
 from benchmarks.sweep.rows import Row
 from benchmarks.sweep.timing import in_turn, pays_after, seconds_of
-from benchmarks.sweep.ways import AbstractWay, Job, Tuned, TunedCompiled, Unavailable
+from benchmarks.sweep.ways import (
+    AbstractWay,
+    Job,
+    Tuned,
+    TunedChannelsLast,
+    TunedCompiled,
+    Unavailable,
+)
 
 RANKED = ("hooks", "replay", "fused", "auto")
 AUTO = "rank, auto"
@@ -52,6 +59,7 @@ def all_ways() -> dict[str, Callable[[Job], AbstractWay]]:
     """Every way of one batch, by name."""
     return {
         "tuned": Tuned,
+        "tuned, channels last": TunedChannelsLast,
         "tuned, compiled": TunedCompiled,
         **ours(),
         **PEERS,
@@ -130,9 +138,12 @@ def _placed(case: Case, settings: Settings) -> tuple[nn.Module, Tensor]:
 
 
 def _chosen(way: Evaluated) -> str:
-    """How many variants were computed together, if it says so."""
-    stacks: Mapping[str, Any] = way.plan().get("stack", {})
-    return f"{next(iter(stacks.values()))} stacked" if stacks else ""
+    """How many variants were computed together, if it says so, and in what layout."""
+    plan = way.plan()
+    stacks: Mapping[str, Any] = plan.get("stack", {})
+    layouts: Mapping[str, Any] = plan.get("channels_last", {})
+    laid_out = ", channels last" if any(layouts.values()) else ""
+    return f"{next(iter(stacks.values()))} stacked{laid_out}" if stacks else ""
 
 
 def _measure_folder(case: Case, settings: Settings) -> tuple[list[Row], int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -75,6 +76,20 @@ class Tuned(AbstractWay):
         return found
 
 
+class TunedChannelsLast(Tuned):
+    """The same in another memory format: what that alone is worth."""
+
+    name = "tuned, channels last"
+
+    def prepare(self) -> None:
+        job = self.job
+        if job.x.ndim != 4:
+            raise Unavailable("its inputs are no images")
+        layout: Any = {"memory_format": torch.channels_last}
+        model = copy.deepcopy(job.model).to(**layout)
+        self.job = replace(job, model=model, x=job.x.to(**layout))
+
+
 class TunedCompiled(AbstractWay):
     """The same compiled once: hooks that multiply by one number of a tensor."""
 
@@ -82,8 +97,6 @@ class TunedCompiled(AbstractWay):
     counted = False
 
     def prepare(self) -> None:
-        import copy
-
         job = self.job
         if any(not part.path or part.features for part in job.parts):
             raise Unavailable("its hooks stand at modules only")

@@ -22,7 +22,8 @@ from surgery.engine._swept import Swept
 from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
 from surgery_backends.fused import CudaGraphEvaluator, FusedEvaluator
-from surgery_backends.fused._planner import Choice, Planner
+from surgery_backends.fused._choice import Choice
+from surgery_backends.fused._planner import Planner
 from surgery_backends.fused._program import Pass, fuse
 from tests.backends.fused.rehearsal import rehearse
 from tests.excision.models import real_model

@@ -50,10 +50,11 @@ class Bench:
             self._programs[name] = fuse(self.model, plan, todo, batch.leaves)
         return self._programs[name]
 
-    def forget(self, batch: Batch) -> None:
-        """Let go of what was written to find out which programs are best."""
+    def forget(self, batch: Batch, todo: Pass | None = None) -> None:
+        """Let go of a program, or of all that there are for such batches."""
         for name in [n for n in self._programs if n[0] == batch.shape]:
-            del self._programs[name]
+            if todo in (None, name[1]):
+                del self._programs[name]
 
     def run(self, program: FusedProgram, batch: Batch) -> dict[int | None, Any]:
         """Outputs of the variants of a program, and of the baseline under `None`."""
@@ -63,7 +64,7 @@ class Bench:
     def seconds(self, program: FusedProgram, batch: Batch) -> float:
         """How long a program takes on a batch: the best of a few times."""
         took: list[float] = []
-        while len(took) < 2 or (sum(took) < _SECONDS and len(took) < _RUNS):
+        while not took or (sum(took) < _SECONDS and len(took) < _RUNS):
             start = time.perf_counter()
             self.run(program, batch)
             batch.wait()

@@ -16,11 +16,12 @@ from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
 from surgery_backends.fused._bench import Bench
+from surgery_backends.fused._choice import choices_of
 from surgery_backends.fused._direct import DirectExecutor
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
-from surgery_backends.fused._planner import Choice, Planner
+from surgery_backends.fused._planner import Planner
 from surgery_backends.fused._program import FusedProgram, Pass, Plan
 from surgery_backends.fused._tolerance import tolerance
 
@@ -255,15 +256,6 @@ class FusedEvaluator(AbstractEvaluator):
         for variant in left:  # each runs by itself, as it can
             expected.remove(variant)
         return []
-
-
-def choices_of(plan: Mapping[str, Any]) -> dict[int, Choice]:
-    """The choices that a plan holds, by number of samples."""
-    fields = [name for name in Choice.__dataclass_fields__ if name in plan]
-    return {
-        int(size): Choice(**{name: plan[name][size] for name in fields})
-        for size in plan.get("stack", {})
-    }
 
 
 def _variants(todo: Sequence[Pass]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from surgery_backends.fused._program import Receiver
+from surgery_backends.fused._program import FusedProgram, Receiver
 from surgery_backends.fused._tape import Tape, slots_in
 
 
@@ -42,3 +42,12 @@ def peak_bytes(tape: Tape, leaves: Sequence[Any]) -> int:
             if not users[held]:
                 now -= alive.pop(held, 0)
     return peak
+
+
+def needed_bytes(
+    programs: Sequence[FusedProgram], leaves: Sequence[Any]
+) -> tuple[int, int]:
+    """What the values of the largest program take, and kernels laid out for them."""
+    peak = max(peak_bytes(program.tape, leaves) for program in programs)
+    copied = {p.plan.channels_last for p in programs if p.made.channels_last}
+    return peak, sum(layout.nbytes for layout in copied)

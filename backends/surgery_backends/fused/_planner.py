@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import inf
-from operator import itemgetter
-from typing import Any, TypeVar, final
+from dataclasses import replace
+from typing import Any, final
 
 from surgery.anatomy import close
 from surgery.errors import BackendError
-from surgery_backends._budget import is_out_of_memory
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._bench import Bench
-from surgery_backends.fused._memory import peak_bytes
-from surgery_backends.fused._program import FusedProgram, Pass
+from surgery_backends.fused._choice import Choice
+from surgery_backends.fused._contest import Contest
+from surgery_backends.fused._memory import needed_bytes
+from surgery_backends.fused._program import Pass
 from surgery_backends.fused._tolerance import tolerance
-
-Item = TypeVar("Item")
-
 
 SHARE = 0.6
 """Of a budget, for values; the rest is for what libraries take beside them."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the variants of batches of one size are computed.
-
-    Attributes:
-        stack: How many variants are stacked along the batch.
-        passes: How many programs there are, each with a baseline of its own.
-        channels_last: Whether images and kernels of convolutions lie so.
-        peak_bytes: The most that the values of a program take at once.
-        copied_bytes: What kernels take that are laid out otherwise.
-        flops: Floating-point operations of all programs on one batch.
-        least_flops: The same if nothing were computed twice.
-    """
-
-    stack: int
-    passes: int = 1
-    channels_last: bool = False
-    peak_bytes: int = 0
-    copied_bytes: int = 0
-    flops: int = 0
-    least_flops: int = 0
 
 
 @final
@@ -95,7 +68,7 @@ class Planner:
         """
         choice = self.choice(batch, members)
         order = self._bench.order(batch, members)
-        return _split(order, choice, baseline=baseline)
+        return choice.split(order, baseline=baseline)
 
     def shrink(self, batch: Batch, left: int) -> bool:
         """Memory did not suffice: less at a time from now on, if that can be.
@@ -125,86 +98,47 @@ class Planner:
         larger = [n for other, n in self.chosen if other == kind and n >= size]
         if larger:  # a last batch, say
             return self._fitting(batch, order, self.chosen[kind, min(larger)])
-        choice = self._fastest(batch, order)
-        self._bench.forget(batch)
-        return self._fitting(batch, order, choice)
+        return self._fastest(batch, order)
 
     def _fastest(self, batch: Batch, order: Sequence[int]) -> Choice:
-        """The fastest stack: each is tried on variants from the middle of the model."""
-        found = [self._fastest_in(batch, order, channels_last=False)]
-        layout = self._bench.plan(batch).channels_last
-        if layout.changes and layout.nbytes < self._most:
-            try:
-                found.append(self._fastest_in(batch, order, channels_last=True))
-            except Exception as error:  # an operation that wants tensors as they were
-                if is_out_of_memory(error):
-                    raise
-        for _, choice in sorted(found, key=itemgetter(0)):
-            if choice == Choice(1) or self._agree(batch, order, choice):
-                return choice
-        return Choice(1)
-
-    def _fastest_in(
-        self, batch: Batch, order: Sequence[int], *, channels_last: bool
-    ) -> tuple[float, Choice]:
-        """The fastest stack in one layout, and seconds per operation with it."""
-        bench = self._bench
-
-        def measured(chunks: Sequence[Sequence[int]]) -> tuple[float, int]:
-            joined = stack == len(order) > 1
-            todo = Pass.of(chunks, joined=joined, channels_last=channels_last)
-            program = bench.program(batch, todo)
-            if stack > 1 and sum(self._bytes(batch, [program])) > self._most:
-                return inf, 1
-            return bench.seconds(program, batch), bench.flops(batch, [program])
-
-        stack, fastest, cost = 1, 1, inf
-        base, base_flops = measured([])
-        any_batch = bench.plan(batch).marked.any_batch
-        for stack in _candidates(len(order)) if any_batch else [1]:
-            first = (len(order) - stack) // 2
-            seconds, flops = measured([order[first : first + stack]])
-            # Per operation: variants differ in how much of the model they need.
-            new = max(0.0, seconds - base) / (flops - base_flops or stack)
-            if new < cost:
-                fastest, cost = stack, new
-            elif new > 1.1 * cost:
+        """The fastest choice whose outputs agree with those of a plain program."""
+        ranked = Contest(self._bench, batch, order, self._most).ranked()
+        self._bench.forget(batch)
+        for choice in ranked:
+            if choice == Choice(1):
                 break
-        return cost, Choice(fastest, channels_last=channels_last)
+            fitting = self._fitting(batch, order, choice)
+            if self._agrees(batch, order, fitting):
+                return fitting
+        return self._fitting(batch, order, Choice(1))
 
-    def _agree(self, batch: Batch, order: Sequence[int], choice: Choice) -> bool:
+    def _agrees(self, batch: Batch, order: Sequence[int], choice: Choice) -> bool:
         """Whether variants computed so give what they give one after the other."""
         bench = self._bench
         allowed = tolerance(bench.plan(batch).marked)
-        try:
-            for todo in _split(order, choice):
-                for chunk in todo.chunks:
-                    mine = replace(todo, chunks=(chunk,))
-                    given = bench.run(bench.program(batch, mine), batch)
-                    plain = Pass.of([[v] for v in chunk])
-                    single = bench.run(bench.program(batch, plain), batch)
-                    if not all(close(single[v], given[v], allowed) for v in single):
-                        return False  # samples see each other, or variants do
-        except ActFailed:  # an operation that wants tensors as they were
-            if choice.channels_last:
-                return False
-            raise
+        for todo in choice.split(order):
+            alone = [[v] for chunk in todo.chunks for v in chunk]
+            plain = Pass.of(alone, baseline=todo.baseline)
+            try:
+                given = bench.run(bench.program(batch, todo), batch)
+            except ActFailed:  # an operation that wants tensors as they were
+                if choice.channels_last:
+                    return False
+                raise
+            expected = bench.run(bench.program(batch, plain), batch)
+            bench.forget(batch, plain)
+            if not all(close(expected[v], given[v], allowed) for v in expected):
+                return False  # samples see each other, or variants do
         return True
-
-    def _bytes(self, batch: Batch, programs: Sequence[FusedProgram]) -> tuple[int, int]:
-        """The most that values of these programs take at once, and copied kernels."""
-        layout = self._bench.plan(batch).channels_last
-        copied = layout.nbytes if any(p.made.channels_last for p in programs) else 0
-        return max(peak_bytes(p.tape, batch.leaves) for p in programs), copied
 
     def _fitting(self, batch: Batch, order: Sequence[int], wanted: Choice) -> Choice:
         """Like this, or with a smaller stack, in as few passes as fit the budget."""
         bench = self._bench
         choice = replace(wanted, passes=1)
         while True:
-            todo = _split(order, choice)
+            todo = choice.split(order)
             programs = [bench.program(batch, each) for each in todo]
-            peak, copied = self._bytes(batch, programs)
+            peak, copied = needed_bytes(programs, batch.leaves)
             if peak + copied <= self._most or not order:
                 return replace(
                     choice,
@@ -228,30 +162,3 @@ class Planner:
             f"{SHARE:.0%} of memory_budget={self._budget} (libraries need the rest); "
             f"give Engine(memory_budget={int(peak / SHARE) + 1}) or smaller batches"
         )
-
-
-def _split(
-    order: Sequence[int], choice: Choice, *, baseline: bool = True
-) -> list[Pass]:
-    """Chunks of so many variants each, in so many passes or fewer."""
-    chunks = _cut(order, choice.stack)
-    groups = _cut(chunks, -(-len(chunks) // choice.passes)) if chunks else [[]]
-    joined = baseline and len(chunks) == 1 and len(chunks[0]) > 1
-    return [
-        Pass.of(
-            group,
-            baseline=baseline and not place,
-            joined=joined,
-            channels_last=choice.channels_last,
-        )
-        for place, group in enumerate(groups)
-    ]
-
-
-def _cut(items: Sequence[Item], length: int) -> list[Sequence[Item]]:
-    return [items[i : i + length] for i in range(0, len(items), length)]
-
-
-def _candidates(most: int) -> list[int]:
-    """One, and parts of all of one size: a small rest costs as many calls."""
-    return sorted({1, *(-(-most // parts) for parts in (16, 4, 2, 1))} - {0})
