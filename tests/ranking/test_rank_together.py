@@ -53,7 +53,9 @@ def test_rows_are_those_of_one_variant_after_the_other(
     assert evaluator(plain) == "one by one"
     for ours, theirs in zip(rows(fused), rows(plain), strict=True):
         for column in ours:
-            assert ours[column] == pytest.approx(theirs[column], abs=1e-5, nan_ok=True)
+            # Small effects are told from none by what rounding changes, too.
+            near = 1e-3 if column.startswith("p") else 1e-5
+            assert ours[column] == pytest.approx(theirs[column], abs=near, nan_ok=True)
 
 
 def test_batches_of_one_sample_are_stacked_too(model: nn.Module, pairs: Pair) -> None:

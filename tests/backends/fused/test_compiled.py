@@ -20,7 +20,7 @@ from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._piece import Piece
 from surgery_backends.fused._pieces import in_pieces
 from surgery_backends.fused._program import Plan
-from tests.backends.fused.sweeping import Sweep, equal
+from tests.backends.fused.sweeping import Sweep, equal, error
 from tests.backends.fused.test_program import Averaging, Awkward, Mixing
 from tests.excision.models import example, real_model
 
@@ -304,7 +304,7 @@ def test_a_piece_that_cannot_be_compiled_runs_between_others(
     second, exact = run()
     plan = run.evaluator.plan()
     assert not exact
-    assert equal(second, first)
+    assert error(second, first) <= 1e-5
     assert plan["compiled"] == plan["pieces"] - 1
     assert plan["plain"] == ["RuntimeError: no C++ compiler"]
 
