@@ -298,3 +298,27 @@ def test_what_an_operation_leaves_alone_is_the_untouched_model_s() -> None:
     sweep = Sweep(Second(), (torch.randn(3, 4),), ["body", "pair"])
     assert equal(sweep.alone(), sweep.fused(1))
     assert equal(sweep.alone(), sweep.fused(2, joined=True))
+
+
+class Turned(nn.Module):
+    """Adds what lies in memory one way to what lies another way, and is used no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        one = self.body(x).relu()
+        turned = self.body(x).transpose(1, 2) * 2
+        return one + turned, one
+
+
+@torch.no_grad()
+def test_values_lie_in_memory_as_the_models_do() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 4)
+    sweep = Sweep(Turned(), (x,), ["input", "body@0"])
+    found = sweep.program(1).outputs([x])
+    assert [y.stride() for y in found[None]] == [y.stride() for y in sweep.model(x)]
+    assert [y.stride() for y in found[0]] == [y.stride() for y in found[None]]
+    assert equal(sweep.alone(), sweep.fused(1))
