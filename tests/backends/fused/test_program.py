@@ -301,7 +301,7 @@ def test_what_an_operation_leaves_alone_is_the_untouched_model_s() -> None:
 
 
 class Turned(nn.Module):
-    """Adds what lies in memory one way to what lies another way, and is used no more."""
+    """Adds to what lies one way in memory what lies another way, and dies there."""
 
     def __init__(self) -> None:
         super().__init__()
