@@ -71,7 +71,7 @@ def _kill_drivers(ledger: Ledger, most: int, draws: random.Random) -> int:
     """Start the study and kill its driver, until it is done before it is killed."""
     for done in range(most):
         before = len(begun(ledger.folder))
-        with _driver(ledger.folder, 1 if draws.random() < 0.95 else 2) as driver:
+        with _driver(ledger.folder, 1 if draws.random() < 0.9 else 2) as driver:
             if draws.random() < 0.2:
                 time.sleep(draws.uniform(0, 1.5))  # as often as not, while it starts
             else:

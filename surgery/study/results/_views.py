@@ -81,6 +81,7 @@ def _table(
     one = "value" if several else rows[0].metric
     level = results.provenance.get("confidence")
     percent = f"{100 * level:g} % " if isinstance(level, float) else ""
+    hoped = any(row.belief for row in rows)
     columns = (
         (Column("arm"), True),
         (Column("metric"), several),
@@ -94,10 +95,7 @@ def _table(
         (Column("p_adjusted", "p", "p"), True),
         (Column("verdict", styles=_COLORS), True),
         (Column("expected"), any(row.expected is not None for row in rows)),
-        (
-            Column("belief", header="outcome", styles=_BELIEFS),
-            any(r.belief for r in rows),
-        ),
+        (Column("belief", header="outcome", styles=_BELIEFS), hoped),
         (Column("n", "integer", "seeds"), True),
         (Column("failed", "integer", "failed\ntrials"), any(r.failed for r in rows)),
         (Column("seconds", "number", "seconds"), True),
@@ -116,10 +114,6 @@ def _table(
         caption=_caption(results, rows),
         section="metric",
     )
-
-
-def _hoped(rows: Sequence[ArmRow]) -> bool:
-    return any(row.belief for row in rows)
 
 
 def headline(results: Studied, where: str) -> str:
