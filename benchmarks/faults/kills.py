@@ -147,9 +147,12 @@ def _wait_for_the_end(processes: Iterable[int]) -> None:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
+    waited, last = 0.0, time.monotonic()
     while not condition():
-        if time.monotonic() > until:
+        now = time.monotonic()
+        # While everything was suspended nothing could happen: that does not count.
+        waited, last = waited + min(now - last, 1.0), now
+        if waited > PATIENCE:
             raise SystemExit(f"nothing happened for {PATIENCE:.0f} s")
         time.sleep(0.01)
 
