@@ -12,7 +12,6 @@ import pytest
 from scipy import stats
 
 from surgery.errors import StudyError
-from surgery.study import StudyResults
 from surgery.study.arms import Hypothesis
 from tests.study.made import arm, factor, layer, results
 
@@ -207,23 +206,3 @@ def test_csv_has_all_digits_and_markdown_and_latex_every_arm(tmp_path: Path) -> 
     shares = found.shares()
     assert "| a |" in shares.to_markdown() and "a & " in shares.to_latex("tab:shares")
     assert shares.to_csv().count("\n") == 4
-
-
-def test_what_is_saved_comes_back_the_same(tmp_path: Path) -> None:
-    hypothesis = Hypothesis(expect="worse", why="it matters")
-    failed = arm(factor("x", **{"x": (1, 2)}), [None, None, None])
-    hoped = arm(layer("c"), [0.7, 0.7, 0.8], hypothesis=hypothesis)
-    found = results(BASE, A, B, BOTH, failed, hoped)
-    found.save(tmp_path / "results.json")
-    loaded = StudyResults.load(tmp_path / "results.json")
-    assert str(loaded) == str(found)
-    assert loaded.provenance == found.provenance
-    assert [vars(t) for o in loaded.arms for t in o.trials] == [
-        vars(t) for o in found.arms for t in o.trials
-    ]
-    pd.testing.assert_frame_equal(loaded.to_pandas(), found.to_pandas())
-    for view in ("shares", "joint", "build_up", "importance", "expectations", "costs"):
-        pd.testing.assert_frame_equal(
-            getattr(loaded, view)().to_pandas(), getattr(found, view)().to_pandas()
-        )
-    assert loaded.summary() == found.summary()
