@@ -99,7 +99,7 @@ def measured(size: Size, *, flip: bool) -> Round:
 def epochs_for(seconds: float) -> int:
     """Epochs with which a training takes so long here, on one thread."""
     few = 3
-    (took,) = _in_processes(_plain, [(few,)])
+    took: float = _in_processes(_plain, [(few,)])[0]
     return max(1, math.ceil(few * seconds / took))
 
 

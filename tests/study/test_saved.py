@@ -38,6 +38,7 @@ def document(path: Path) -> Any:
 
 def validate(saved: Any) -> None:
     folder = importlib.resources.files("surgery.report") / "schemas"
+    schema: Any = None
     for version in range(1, FILE.version + 1):  # every older one stays readable
         text = (folder / f"study-results-{version}.json").read_text(encoding="utf-8")
         schema = json.loads(text)
