@@ -164,19 +164,23 @@ def show(
     if tensorboard is not None:
         results.to_tensorboard(tensorboard)
     if view == "summary":
-        _require(form in ("text", "json"), view, "text or json")
-        print(json.dumps(results.summary(metric), indent=1))
-        return
-    if view == "trials":
-        frame = results.trials()
-        _require(form in ("text", "csv", "json"), view, "text, csv or json")
+        if form not in ("text", "json"):
+            raise StudyError("--view summary is written as text or json")
+        found = results.summary(metric)
         if form == "json":
-            print(json.dumps(json_records(frame), indent=1))
+            print(json.dumps(found, indent=1))
         else:
-            print(frame.to_csv(index=False) if form == "csv" else frame.to_string())
+            for name, value in found.items():
+                print(
+                    f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
+                )
+        return
+    if view == "trials" and form == "json":
+        print(json.dumps(json_records(results.trials()), indent=1))
         return
     tables: dict[str, Callable[[], StudyResults | StudyTable]] = {
         "arms": lambda: results,
+        "trials": results.trial_table,
         "importance": lambda: results.importance(metric),
         "shares": lambda: results.shares(metric),
         "joint": lambda: results.joint(metric),
@@ -239,11 +243,6 @@ def _arms(arms: list[str] | None, more: list[str] | None) -> list[str] | None:
     if more and not arms:
         raise StudyError(f"got {more[0]!r}; arms are named so: --arms {more[0]}")
     return [*(arms or ()), *(more or ())] or None
-
-
-def _require(fits: bool, view: str, forms: str) -> None:
-    if not fits:
-        raise StudyError(f"--view {view} is written as {forms}")
 
 
 study.command()(told(plan))

@@ -28,6 +28,7 @@ from surgery.study.results import Comparison as Comparison
 from surgery.study.results import ContextComparison as ContextComparison
 from surgery.study.results import Interaction as Interaction
 from surgery.study.results import Share as Share
+from surgery.study.results import Shares as Shares
 from surgery.study.results import StudyResults as StudyResults
 from surgery.study.results import StudyTable as StudyTable
 from surgery.study.results import TierAgreement as TierAgreement

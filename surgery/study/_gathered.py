@@ -8,6 +8,7 @@ from dataclasses import replace
 from surgery.report import JSONValue
 from surgery.stats import Evidence
 from surgery.study._design import Design
+from surgery.study._notes import joined
 from surgery.study._walk import Walk
 from surgery.study.arms import Arm
 from surgery.study.policies import Objective
@@ -28,6 +29,8 @@ def gathered(
     arms = [
         _with_trials(arm, walk, trials, storage) for walk in walks for arm in walk.arms
     ]
+    names = {name for one in arms for name in _names(one.arm)}
+    notes = joined([*design.notes, *_notes(arms)], names)
     results = StudyResults(
         rows=rows_of(arms, objectives, evidence),
         arms=tuple(arms),
@@ -38,15 +41,15 @@ def gathered(
             "policy": walks[0].policy.name,
             "confidence": evidence.confidence,
             "correction": evidence.correction,
-            "notes": [*design.notes, *_notes(arms)],
+            "notes": list(notes),
             "runs": list(storage.runs()),
         },
     )
     if len(design.recipe.tiers) == 1:
         return results
     told = [str(one) for one in compare_tiers(results).agreements if one.n > 1]
-    notes: list[JSONValue] = [*design.notes, *_notes(arms), *told]
-    return replace(results, provenance={**results.provenance, "notes": notes})
+    all_notes: list[JSONValue] = [*notes, *told]
+    return replace(results, provenance={**results.provenance, "notes": all_notes})
 
 
 def _with_trials(
@@ -84,9 +87,14 @@ def _notes(arms: Sequence[ArmTrials]) -> list[str]:
             )
         for trial in one.trials:
             for note in trial.outcome.facts.notes if trial.outcome else ():
-                named = note.startswith(f"{one.arm.name}: ")
+                named = any(note.startswith(f"{name}: ") for name in _names(one.arm))
                 notes.append(note if named else f"{one.arm.name}: {note}")
-    return list(dict.fromkeys(notes))
+    return notes
+
+
+def _names(arm: Arm) -> tuple[str, ...]:
+    """What notes on an arm may begin with."""
+    return arm.name, *(part.name for part in arm.parts)
 
 
 def _is_base_again(one: ArmTrials, arms: Sequence[ArmTrials]) -> bool:

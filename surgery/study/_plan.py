@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from surgery.report import Column, Table, draw, render, to_pandas
+from surgery.report import Column, Table, draw, printable, render, to_pandas
 from surgery.study._design import Design
+from surgery.study._notes import joined
+from surgery.study._origin import command_for
 from surgery.study._walk import Walk
 from surgery.study.arms import Arm
 from surgery.study.execution import Recipe
@@ -39,7 +38,7 @@ class PlannedArm:
         seconds: What its open trials will take one after the other, as long as the
             base's each; `None` until that is measured.
         log: Where its first trial that is not complete writes what it prints.
-        command: What runs it (again).
+        command: What runs it (again), in a shell or in Python.
         context: Name of the base config.
         tier: Name of the tier.
     """
@@ -58,6 +57,21 @@ class PlannedArm:
     tier: str = ""
 
 
+@dataclass(frozen=True)
+class Rerun:
+    """What commands that run arms have in common.
+
+    Attributes:
+        spec: Where `surgery study` finds the study; `None` where it does not.
+        settings: What was set otherwise in its config.
+        seeds: The seeds, if they are others than the study's.
+    """
+
+    spec: str | None
+    settings: Mapping[str, object]
+    seeds: tuple[int, ...] | None
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
     """The arms of a study, in the order in which they run.
@@ -66,6 +80,7 @@ class Plan:
         study: The study's name.
         arms: One per arm, context and tier.
         policy: The policy's name.
+        folder: Where the study is kept; logs are in it.
         known: Whether these are all: an adaptive policy names more as it learns.
         seeds: The seeds of each arm.
         notes: What must be known although it stops nothing.
@@ -74,6 +89,7 @@ class Plan:
     study: str
     arms: tuple[PlannedArm, ...]
     policy: str
+    folder: str
     known: bool
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -85,14 +101,17 @@ class Plan:
         return len(self.arms)
 
     def __str__(self) -> str:
-        return render(self._table(), color=False)
+        return f"{render(self._table(), color=False)}\n\n{self._commands()}"
 
     __repr__ = __str__
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
+        from rich.text import Text
+
         yield draw(self._table(), options.max_width)
+        yield Text(f"\n{self._commands()}", no_wrap=True, overflow="ignore")
 
     def to_pandas(self) -> pd.DataFrame:
         """One line per arm, in the columns of `PlannedArm`."""
@@ -111,8 +130,6 @@ class Plan:
             (Column("why"), any(arm.why for arm in self.arms)),
             (Column("state"), True),
             (Column("seconds", "number", "seconds\nto go"), self._timed),
-            (Column("log"), True),
-            (Column("command"), True),
         )
         more = "" if self.known else "; more as it learns"
         return Table(
@@ -125,6 +142,24 @@ class Plan:
             caption=self._caption(),
         )
 
+    def _commands(self) -> str:
+        """A line per arm, never folded, so that it can be copied."""
+        rows = [
+            (
+                " · ".join(filter(None, (arm.context, arm.tier))),
+                os.path.relpath(arm.log, self.folder),
+                arm.command,
+            )
+            for arm in self
+        ]
+        head = ("", f"log, in {self.folder}", "what runs it alone")
+        lines = [head, *(tuple(map(printable, row)) for row in rows)]
+        widths = [max(len(line[place]) for line in lines) for place in (0, 1)]
+        return "\n".join(
+            f"{where:{widths[0]}}{'  ' * bool(widths[0])}{log:{widths[1]}}  {command}"
+            for where, log, command in lines
+        )
+
     @property
     def _timed(self) -> bool:
         return any(arm.seconds is not None for arm in self.arms)
@@ -133,9 +168,8 @@ class Plan:
         lines = [f"Note: {note}" for note in self.notes]
         if self._timed:
             total = sum(arm.seconds or 0.0 for arm in self.arms)
-            lines.insert(
-                0, f"About {total:.3g} s of trials to go, one after the other."
-            )
+            told = f"About {total:.3g} s of trials to go, one after the other."
+            lines.insert(0, told if total else "Nothing of these is left to run.")
         else:
             lines.insert(0, "How long it takes is known once the base has been run.")
         return "\n".join(lines)
@@ -146,7 +180,7 @@ def planned(
     walks: Sequence[Walk],
     trials: Mapping[str, Trial],
     policy: str,
-    file: str,
+    rerun: Rerun,
 ) -> Plan:
     """The plan of walks that have been replayed as far as what is known goes."""
     arms: list[PlannedArm] = []
@@ -154,15 +188,16 @@ def planned(
         base = _seconds(walk, trials)
         ordered = sorted(walk.arms, key=lambda arm: (bool(arm.parts), arm.priority))
         arms += [
-            _planned(arm, walk, trials, base, design.recipe, file) for arm in ordered
+            _planned(arm, walk, trials, base, design.recipe, rerun) for arm in ordered
         ]
     return Plan(
         design.recipe.name,
         tuple(arms),
         policy,
+        str(design.recipe.folder),
         all(walk.ended for walk in walks),
         design.seeds,
-        design.notes,
+        joined(design.notes, {part.name for b in design.branches for part in b.parts}),
     )
 
 
@@ -172,7 +207,7 @@ def _planned(
     trials: Mapping[str, Trial],
     base: float | None,
     recipe: Recipe,
-    file: str,
+    rerun: Rerun,
 ) -> PlannedArm:
     ids = [request.id for request in walk.requests(arm)]
     states = [trials[id].state if id in trials else State.PENDING for id in ids]
@@ -182,7 +217,6 @@ def _planned(
     ]
     left = sum(not state.final for state in states)
     hypothesis = arm.hypothesis
-    again = "" if open_ids else " --again"
     return PlannedArm(
         arm=arm.name,
         kind=" + ".join(dict.fromkeys(part.kind for part in arm.parts)),
@@ -193,7 +227,9 @@ def _planned(
         state=", ".join(f"{counts[s]} {s}" for s in State if counts[s]),
         seconds=None if base is None else base * left,
         log=str(recipe.log_path([*open_ids, *ids][0])),
-        command=f"surgery study run {file} --arms {shlex.quote(arm.name)}{again}",
+        command=command_for(
+            arm.name, rerun.spec, rerun.settings, rerun.seeds, not open_ids
+        ),
         context=walk.branch.setting.context,
         tier=walk.branch.setting.tier,
     )
@@ -209,15 +245,3 @@ def _seconds(walk: Walk, trials: Mapping[str, Trial]) -> float | None:
         and trial.seconds is not None
     ]
     return statistics.fmean(times) if times else None
-
-
-def file_of(train: Any) -> str:
-    """The file in which a study was written down, as one would type it."""
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(train))
-    except TypeError:
-        file = None
-    if file is None or not Path(file).exists():
-        return "FILE.py"
-    near = os.path.relpath(file)
-    return shlex.quote(near if not near.startswith("..") else file)

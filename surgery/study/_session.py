@@ -167,8 +167,10 @@ class Session:
                 )
 
 
-def executor_of(workers: int, devices: Sequence[str] | None) -> AbstractExecutor:
+def executor_of(
+    workers: int, devices: Sequence[str] | None, memory: int | None
+) -> AbstractExecutor:
     """This process for one worker, else as many others."""
-    if workers == 1 and not isinstance(workers, bool):
+    if workers == 1 and not isinstance(workers, bool) and memory is None:
         return InProcess(None if devices is None else devices[0])
-    return LocalProcesses(workers, devices=devices)
+    return LocalProcesses(workers, devices=devices, memory=memory)

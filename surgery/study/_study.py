@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from surgery.stats import Evidence
 from surgery.study._design import Design, Promote, code_of, designed
 from surgery.study._gathered import gathered
 from surgery.study._objectives import DirectionLike, MetricLike, objectives_of
-from surgery.study._plan import Plan, file_of, planned
+from surgery.study._origin import origin_of
+from surgery.study._plan import Plan, Rerun, planned
 from surgery.study._seeds import Seeds, seeds_of
 from surgery.study._session import Session, executor_of, replayed, walks_of
 from surgery.study._smoke import SmokeTest, smoked
@@ -122,6 +124,9 @@ class Study:
         self._codes = {"": version or code_of(self._tiers[""])}
         self._same_start = same_start
         self._trackers = tuple(trackers)
+        frame = inspect.currentframe()
+        self._origin = origin_of(None if frame is None else frame.f_back)
+        self._settings: dict[str, object] = {}
 
     def plan(self, *, seeds: Seeds | None = None) -> Plan:
         """The arms, before anything runs; prints as a table.
@@ -135,8 +140,10 @@ class Study:
         design = self._design(seeds)
         trials = self._known()
         walks = self._walks(design, trials)
-        file = file_of(self._tiers[""].train)
-        return planned(design, walks, trials, self.policy.name, file)
+        spec = None if self._origin is None else self._origin.spec(self)
+        others = None if design.seeds == self.seeds else design.seeds
+        rerun = Rerun(spec, self._settings, others)
+        return planned(design, walks, trials, self.policy.name, rerun)
 
     def smoke_test(
         self, *, device: str | None = None, progress: bool = True
@@ -160,6 +167,7 @@ class Study:
         retries: int = 2,
         executor: AbstractExecutor | None = None,
         devices: Sequence[str] | None = None,
+        memory: int | None = None,
         progress: bool = True,
     ) -> StudyResults:
         """Run what is not done yet.
@@ -169,7 +177,7 @@ class Study:
         result, FAILED, and the study goes on.
 
         Args:
-            workers: Processes that trials run in; 1: in this one.
+            workers: Processes that trials run in, at most; 1: in this one.
             arms: Names of the arms to run; by default all. The base is run anyway.
             seeds: Other seeds than the study's, or fewer.
             again: Forget what the arms named in `arms` came to, and run them anew.
@@ -177,6 +185,8 @@ class Study:
                 worker died.
             executor: Where trials run, instead of `workers`.
             devices: Where workers train, in turn; by default all GPUs, else the CPU.
+            memory: Bytes of a GPU that a trial may need: a GPU has no more workers
+                than fit into what is free of it.
             progress: Show it on standard error.
 
         Raises:
@@ -184,7 +194,7 @@ class Study:
                 is running it. What was done is not lost.
         """
         if executor is None:
-            executor = executor_of(workers, devices)
+            executor = executor_of(workers, devices, memory)
         design = self._design(seeds)
         named = [arms] if isinstance(arms, str) else arms
         with locked(self.folder), Storage(self.folder) as storage:
@@ -215,6 +225,7 @@ class Study:
         self._configs = {
             name: with_values(config, values) for name, config in self._configs.items()
         }
+        self._settings |= values
 
     def tier(
         self,

@@ -72,7 +72,11 @@ def test_a_study_is_planned_run_and_shown(file: str, tmp_path: Path) -> None:
             assert said.exit_code == 0, said.output
             assert "fc2" in said.stdout
     assert r"\toprule" in run("show", file, "--format", "latex").stdout
-    assert json.loads(run("show", file, "--view", "summary").stdout)["num_trials"] == 8
+    summary = run("show", file, "--view", "summary", "--format", "json").stdout
+    assert json.loads(summary)["num_trials"] == 8
+    assert "num_trials: 8" in run("show", file, "--view", "summary").stdout
+    refused = run("show", file, "--view", "summary", "--format", "latex")
+    assert refused.exit_code == 2 and "text or json" in refused.stderr
     shares = run("show", file, "--view", "shares", "--metric", "spread")
     assert "change of spread" in shares.stdout
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import surgery
 from surgery.ops import KIND_MODES
+from tests.docs import titanic
 
 ROOT = Path(surgery.__file__).parent.parent
 DOCS = ROOT / "surgery" / "docs"
@@ -27,7 +28,7 @@ def examples(page: Path) -> list[str]:
 
 
 def namespace() -> dict[str, object]:
-    """What the examples take as given: a trained ResNet, its data, an evaluation."""
+    """What the examples take as given: a trained ResNet, its data, functions."""
     torch.manual_seed(0)
     model: nn.Module = timm.create_model(
         "resnet18", channels=(4, 4, 8, 8), in_chans=1, num_classes=10
@@ -41,7 +42,8 @@ def namespace() -> dict[str, object]:
             return float((model(x).argmax(1) == y).float().mean())
 
     given = {"model": model.eval(), "x": x, "loader": loader, "evaluate": evaluate}
-    return {**given, "surgery": surgery}
+    of_studies = {n: getattr(titanic, n) for n in ("train", "make_model", "make_data")}
+    return {**given, **of_studies, "surgery": surgery}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -74,6 +74,26 @@ def test_a_killed_worker_loses_its_trial_which_is_run_again(tmp_path: Path) -> N
     assert trials.attempt.to_dict() == {"base": 1, "fc2": 2, "fc3": 1}
 
 
+def test_a_worker_whose_children_live_on_is_still_missed(tmp_path: Path) -> None:
+    config = {**small.CONFIG, "log_dir": str(tmp_path)}
+    study = small.study(
+        tmp_path / "study",
+        train=small.train_until_killed_with_a_child,
+        config=config,
+        seeds=1,
+    )
+    study.layers.include("fc2")
+    executor = LocalProcesses(1)
+    trials = study.run(executor=executor, progress=False).trials().set_index("arm")
+    child = int((tmp_path / "child").read_text())
+    try:
+        assert is_alive(child), "the run waited for what its worker left behind"
+        assert trials.attempt.to_dict() == {"base": 1, "fc2": 2}
+        assert set(trials.state) == {"COMPLETE"}
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_worker_that_always_dies_is_a_failed_trial(tmp_path: Path) -> None:
     config = {**small.CONFIG, "log_dir": str(tmp_path / "not there")}
     study = small.study(

@@ -78,6 +78,10 @@ def test_a_fractional_factorial_finds_main_effects_in_fewer_arms(make: Make) -> 
     effects = {share.part: share.value for share in main_effects(results)}
     truth = {**FACTORS, "a": -0.3 + 0.1, "b": 0.1 + 0.1}
     assert effects == pytest.approx(truth)
+    table = main_effects(results)
+    assert table.rows[0].part == "a" and "Main effects on accuracy" in str(table)
+    assert list(table.to_pandas().columns[:3]) == ["part", "metric", "value"]
+    assert r"\toprule" in table.to_latex("tab:effects")
 
 
 @pytest.mark.parametrize("resolution", [3, 4, 5])
@@ -163,5 +167,6 @@ def test_contexts_show_where_an_arm_does_something_else(make: Make) -> None:
     assert rows["a"].low < -0.598 < rows["a"].high and rows["a"].differs
     assert rows["b"].interaction == pytest.approx(0.2) and rows["c"].n == 5
     assert "interaction" in str(found) and len(found.to_pandas()) == 3
+    assert found.to_markdown().count("| large |") == 3 and found.to_csv()
     with pytest.raises(StudyError, match="has one context"):
         compare_contexts(study(make).results())

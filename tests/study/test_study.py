@@ -1,9 +1,7 @@
-"""A whole study: what is planned, run, found, and told."""
+"""A whole study: what is run, found, and told."""
 
 from __future__ import annotations
 
-import math
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import torch
 from torch import nn
 
 import surgery
-from surgery.errors import StudyError
 from surgery.study import Reporter, StudyResults
 from tests.study import small
 from tests.study.conftest import Make
@@ -121,168 +118,6 @@ def test_a_feature_arm_lacks_the_feature_and_a_custom_arm_trains_its_model(
     assert seen[None][2].fc1.out_features == 16
 
 
-def test_mistakes_are_told_all_at_once_before_anything_is_trained(make: Make) -> None:
-    def never(model: nn.Module) -> None:
-        raise AssertionError("nothing may be trained")
-
-    study = make(train=never)
-    study.layers.include("fc22", "fc2")
-    study.features.include("feature#9")
-    study.factors.include("loss.smothing", off=0.0)
-    study.factors.include("lr", off=0.01)
-    study.factors.include("width")
-    study.models.include("same", small.make_model)
-    with pytest.raises(StudyError) as told:
-        study.plan()
-    for word in (
-        "Did you mean 'fc2'",
-        "no feature 'feature#9'",
-        "did you mean 'loss.smoothing'",
-        "factor 'lr' is identical to the base",
-        "factors.include('width', off=...)",
-        "model 'same' is identical to the base",
-    ):
-        assert word in str(told.value)
-    with pytest.raises(StudyError, match="fc22"):
-        study.run(progress=False)
-    assert not (study.folder / "study.db").exists()
-
-
-def test_groups_of_one_and_arms_said_twice_are_noted(make: Make) -> None:
-    study = make()
-    study.layers.include("fc2")
-    study.layers.include_groups(["fc2"], name="alone")
-    notes = "\n".join(study.plan().notes)
-    assert "'alone' has one element" in notes
-    assert "'alone' is the same as 'fc2'" in notes
-
-
-def test_shared_weights_are_warned_of(make: Make) -> None:
-    def tied() -> nn.Module:
-        net = small.Net(6, 16)
-        net.other = nn.Linear(16, 16)
-        net.other.weight = net.fc2.weight
-        return net
-
-    study = make(model=tied)
-    study.layers.include("fc2")
-    with pytest.warns(UserWarning, match="'fc2' shares weights"):
-        study.plan()
-
-
-def test_a_model_factory_that_ignores_its_seed_is_found_out(make: Make) -> None:
-    def stubborn() -> nn.Module:
-        torch.manual_seed(7)
-        return small.Net(6, 16)
-
-    with pytest.raises(StudyError, match="ignores its seed"):
-        make(model=stubborn).plan()
-    make(model=stubborn, same_start=True).plan()
-
-    def fickle() -> nn.Module:
-        torch.seed()
-        return small.Net(6, 16)
-
-    with pytest.raises(StudyError, match="other parameters each time"):
-        make(model=fickle).plan()
-
-
-def test_functions_that_require_the_unknown_are_told_what_there_is(make: Make) -> None:
-    def train(modle: nn.Module) -> float:
-        return 0.0
-
-    with pytest.raises(StudyError, match=r"'modle' \(did you mean 'model'\?\)"):
-        make(train=train).plan()
-
-
-@pytest.mark.parametrize(
-    ("returned", "failure", "word"),
-    [
-        (None, "metric", "train returned nothing"),
-        ({"f1": 1.0}, "metric", "'f1', but not 'accuracy'"),
-        ({"accuracy": math.nan}, "diverged", "accuracy is nan"),
-        ({"accuracy": "high"}, "metric", "must be a number"),
-    ],
-)
-def test_what_train_returns_wrongly_is_a_failed_trial(
-    make: Make, returned: Any, failure: str, word: str
-) -> None:
-    def train(component: str | None) -> Any:
-        return returned if component else {"accuracy": 0.5}
-
-    study = make(train=train, seeds=1)
-    study.layers.include("fc2", "fc3")
-    results = study.run(progress=False)
-    trials = results.trials().set_index("arm")
-    assert trials.state["base"] == "COMPLETE"
-    assert trials.state["fc2"] == trials.state["fc3"] == "FAILED"
-    assert trials.failure["fc2"] == failure
-    assert word in trials.message["fc2"]
-    assert {row.verdict for row in results} == {"failed"}
-    assert "fc2, seed 0 failed" in str(results)
-
-
-def test_a_trial_that_raises_is_kept_and_tried_again_only_when_named(
-    make: Make,
-) -> None:
-    broken = [True]
-    runs: list[str | None] = []
-
-    def train(component: str | None) -> float:
-        runs.append(component)
-        if component == "fc2" and broken:
-            raise ValueError("no such luck")
-        return 0.5
-
-    study = make(train=train, seeds=1, version="1")
-    study.layers.include("fc2", "fc3")
-    state = study.run(progress=False).trials().set_index("arm").state
-    assert state.to_dict() == {"base": "COMPLETE", "fc2": "FAILED", "fc3": "COMPLETE"}
-    broken.clear()
-    runs.clear()
-    study.run(progress=False)
-    assert runs == []
-    study.run(arms=["fc2"], progress=False)
-    assert runs == ["fc2"]
-    study.run(arms=["fc3"], again=True, progress=False)
-    assert runs == ["fc2", "fc3"]
-    with pytest.raises(StudyError, match="no arm 'fc9'; there is 'fc"):
-        study.run(arms=["fc9"], progress=False)
-
-
-def test_memory_that_ran_out_is_tried_again_and_capped(make: Make) -> None:
-    tries: list[str | None] = []
-
-    def train(component: str | None) -> float:
-        tries.append(component)
-        if component == "fc2" or len(tries) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return 0.5
-
-    study = make(train=train, seeds=1)
-    study.layers.include("fc2")
-    trials = study.run(retries=2, progress=False).trials().set_index("arm")
-    assert tries.count(None) == 2
-    assert tries.count("fc2") == 3
-    assert trials.state.to_dict() == {"base": "COMPLETE", "fc2": "FAILED"}
-    assert trials.failure["fc2"] == "memory"
-
-
-def test_frozen_parameters_that_move_fail_the_trial(make: Make) -> None:
-    def train(model: nn.Module) -> float:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(1.0)
-        model(torch.zeros(2, 6))
-        return 0.5
-
-    study = make(train=train, seeds=1)
-    study.layers.include("fc2", remove="freeze")
-    trials = study.run(progress=False).trials().set_index("arm")
-    assert trials.failure["fc2"] == "unfair"
-    assert "frozen, yet moved" in trials.message["fc2"]
-
-
 def test_all_common_parameters_start_equal_and_samples_come_in_one_order(
     make: Make,
 ) -> None:
@@ -333,46 +168,6 @@ def test_ids_change_with_what_determines_a_trial_and_with_nothing_else(
     assert ids(seeds=3)[:2] == plain[:2]
 
 
-def test_a_smoke_test_makes_one_step_of_every_arm_and_keeps_nothing(make: Make) -> None:
-    steps: list[str | None] = []
-
-    def train(model: nn.Module, component: str | None, reporter: Reporter) -> float:
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        for _ in range(1000):
-            model(torch.zeros(2, 6)).sum().backward()
-            steps.append(component)
-            optimizer.step()
-        reporter.log(0, loss=0)
-        return 0.5
-
-    study = make(train=train)
-    study.layers.include("fc2")
-    assert [tried.arm for tried in study.smoke_test(progress=False)] == ["base", "fc2"]
-    assert steps == [None, "fc2"]
-    assert not study.folder.exists()
-
-    def broken(component: str | None) -> float:
-        return 1 / 0 if component else 0.5
-
-    study = make(train=broken)
-    study.layers.include("fc2")
-    with pytest.raises(StudyError, match="fc2: ZeroDivisionError"):
-        study.smoke_test(progress=False)
-
-
-def test_the_plan_tells_time_once_the_base_is_measured(make: Make) -> None:
-    study = make()
-    study.layers.include("fc2")
-    assert all(arm.seconds is None for arm in study.plan())
-    study.run(arms="base", progress=False)
-    base, other = study.plan()
-    assert base.seconds == 0
-    assert other.seconds is not None and other.seconds > 0
-    assert base.state == "2 COMPLETE" and other.state == "2 PENDING"
-    assert "--arms fc2" in other.command and "small.py" in other.command
-    assert base.command.endswith("--again")
-
-
 def test_curves_and_provenance_are_stored(make: Make) -> None:
     from surgery.study.storage import Storage
 
@@ -393,69 +188,6 @@ def test_contexts_repeat_the_arms(make: Make) -> None:
     study.contexts(tiny={**small.CONFIG, "width": 4}, base=small.CONFIG)
     results = study.run(progress=False)
     assert {(r.context, r.arm) for r in results} == {("tiny", "fc2"), ("base", "fc2")}
-
-
-def test_databases_that_are_damaged_newer_or_no_study_are_told(make: Make) -> None:
-    study = make(seeds=1)
-    study.run(progress=False)
-    path = study.folder / "study.db"
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(StudyError, match=r"has version 99.*upgrade"):
-        study.run(progress=False)
-    for leftover in study.folder.glob("study.db*"):
-        leftover.unlink()
-    path.write_bytes(b"this is not a database, whatever its name says" * 100)
-    with pytest.raises(StudyError, match="damaged"):
-        study.run(progress=False)
-    path.unlink()
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE recipes (soup TEXT)")
-    database.close()
-    with pytest.raises(StudyError, match="not a study's"):
-        study.results()
-
-
-def test_a_full_disk_ends_the_run_and_loses_nothing(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from surgery.study.storage import Storage
-
-    study = make()
-    study.layers.include("fc2")
-    finish = Storage.finish
-    done: list[str] = []
-
-    def full(self: Storage, id: str, outcome: Any) -> None:
-        if len(done) == 2:
-            (pages,) = self._database.execute("PRAGMA page_count").fetchone()
-            self._database.execute(f"PRAGMA max_page_count = {pages}")
-            for _ in range(1000):  # what is free in pages is used up first
-                self.record_run({"filler": "x" * 1000})
-        finish(self, id, outcome)
-        done.append(id)
-
-    monkeypatch.setattr(Storage, "finish", full)
-    with pytest.raises(StudyError, match="free some space and run the study again"):
-        study.run(progress=False)
-    monkeypatch.undo()
-    states = study.results().trials().state
-    assert (states == "COMPLETE").sum() == 2
-    assert set(study.run(progress=False).trials().state) == {"COMPLETE"}
-
-
-def test_two_drivers_of_one_study_are_refused(make: Make) -> None:
-    study = make(seeds=1)
-
-    def train() -> float:
-        with pytest.raises(StudyError, match="being run by another driver"):
-            make(seeds=1).run(progress=False)
-        return 0.5
-
-    outer = make(seeds=1, train=train)
-    assert set(outer.run(progress=False).trials().state) == {"COMPLETE"}
-    study.run(progress=False)  # the lock is gone
 
 
 def test_an_arm_that_comes_out_as_the_base_to_the_last_bit_is_noted(make: Make) -> None:

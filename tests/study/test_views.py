@@ -12,7 +12,6 @@ import pytest
 from scipy import stats
 
 from surgery.errors import StudyError
-from surgery.study import StudyResults
 from surgery.study.arms import Hypothesis
 from tests.study.made import arm, factor, layer, results
 
@@ -36,6 +35,48 @@ def test_shares_are_changes_over_the_change_of_everything() -> None:
         assert row["low"] < row["share"] < row["high"]  # type: ignore[operator]
         assert row["of"] == "a + b" and row["n"] == 3
     assert shares["a + b"]["share"] == 1.0
+
+
+C, D = arm(layer("c"), [0.7, 0.8, 0.7]), arm(layer("d"), [0.6, 0.8, 0.8])
+PAIR = arm(layer("c + d", "c", "d", group=("c", "d")), [0.5, 0.6, 0.7])
+ALONE = arm(layer("e*", "e1", "e2", "e3", group=("e*",)), [0.9, 0.9, 0.9])
+
+
+def test_groups_apart_are_wholes_of_their_own() -> None:
+    found = results(BASE, A, B, BOTH, C, D, PAIR, ALONE)
+    of = [(row["arm"], row["of"]) for row in found.shares()]
+    first = [("a", "a + b"), ("b", "a + b"), ("a + b", "a + b")]
+    assert of == [*first, ("c", "c + d"), ("d", "c + d"), ("c + d", "c + d")]
+    whole = [row for row in found.shares() if row["arm"] == row["of"]]
+    assert [(row["low"], row["high"]) for row in whole] == [(1, 1)] * 2
+    steps = [(row["from"], row["put_back"]) for row in found.build_up()]
+    assert steps[:3] == [("a + b", ""), ("a + b", "a"), ("a + b", "b")]
+    assert [place for place, _ in steps[3:]] == ["c + d"] * 3
+
+
+def test_what_holds_other_groups_is_the_only_whole() -> None:
+    everything = layer("all", "a", "b", "c", "d", group=("a", "b", "c", "d"))
+    found = results(BASE, A, B, BOTH, C, D, PAIR, arm(everything, [0.1, 0.2, 0.1]))
+    assert {row["of"] for row in found.shares()} == {"all"}
+    steps = [row["put_back"] for row in found.build_up()]
+    assert len(steps) == 4 and steps[0] == "" and set(steps[2:]) < {"a", "b", "c", "d"}
+
+
+def test_trials_are_a_table_with_a_column_for_each_metric() -> None:
+    table = results(BASE, A, arm(layer("b"), [None, 0.9, 0.8])).trial_table()
+    rows = [(row["arm"], row["seed"], row["accuracy"], row["why"]) for row in table]
+    assert rows[0] == ("base", 0, 0.90, "")
+    assert rows[6] == ("b", 0, None, "ValueError: no")
+    assert "8 of 9 trials COMPLETE" in str(table)
+    assert (
+        table.to_csv().splitlines()[0] == "arm,seed,state,accuracy,loss,seconds,why,id"
+    )
+
+
+def test_seeds_that_failed_alike_are_on_one_line() -> None:
+    shown = str(results(BASE, A, arm(layer("b"), [None, None, 0.8])))
+    assert shown.count("failed:") == 1
+    assert "b, seeds 0, 1 failed: ValueError: no" in shown
 
 
 def test_joint_effects_are_compared_with_sums_of_single_ones_seed_by_seed() -> None:
@@ -165,23 +206,3 @@ def test_csv_has_all_digits_and_markdown_and_latex_every_arm(tmp_path: Path) -> 
     shares = found.shares()
     assert "| a |" in shares.to_markdown() and "a & " in shares.to_latex("tab:shares")
     assert shares.to_csv().count("\n") == 4
-
-
-def test_what_is_saved_comes_back_the_same(tmp_path: Path) -> None:
-    hypothesis = Hypothesis(expect="worse", why="it matters")
-    failed = arm(factor("x", **{"x": (1, 2)}), [None, None, None])
-    hoped = arm(layer("c"), [0.7, 0.7, 0.8], hypothesis=hypothesis)
-    found = results(BASE, A, B, BOTH, failed, hoped)
-    found.save(tmp_path / "results.json")
-    loaded = StudyResults.load(tmp_path / "results.json")
-    assert str(loaded) == str(found)
-    assert loaded.provenance == found.provenance
-    assert [vars(t) for o in loaded.arms for t in o.trials] == [
-        vars(t) for o in found.arms for t in o.trials
-    ]
-    pd.testing.assert_frame_equal(loaded.to_pandas(), found.to_pandas())
-    for view in ("shares", "joint", "build_up", "importance", "expectations", "costs"):
-        pd.testing.assert_frame_equal(
-            getattr(loaded, view)().to_pandas(), getattr(found, view)().to_pandas()
-        )
-    assert loaded.summary() == found.summary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from surgery.errors import StudyError
@@ -168,15 +169,7 @@ def _looked_up(part: FactorPart, world: World) -> FactorPart | None:
         world.notes.append(
             f"the factor group {part.name!r} has one element, {next(iter(values))!r}"
         )
-    return FactorPart(
-        part.name,
-        values,
-        part.when,
-        part.align,
-        group=part.group,
-        priority=part.priority,
-        hypothesis=part.hypothesis,
-    )
+    return replace(part, values=values)
 
 
 def applies(part: FactorPart, config: object) -> bool:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 from surgery.errors import StudyError
 from surgery.study.arms._part import FeaturePart, NeutralFeature
-from surgery.study.arms._space import AbstractSpace, World, flat, hypothesis
+from surgery.study.arms._space import (
+    AbstractSpace,
+    World,
+    flat,
+    hypothesis,
+    require_known,
+    require_one,
+)
 from surgery.study.columns import feature_names
 
 
@@ -62,7 +70,7 @@ class Features(AbstractSpace[FeaturePart]):
             prefix: One group more: all features whose name starts so.
             name: What the group is called; only if there is one.
         """
-        wanted = _groups(groups, prefix, name, "features")
+        wanted = _groups(groups, prefix, name)
         for members in wanted:
             title = name or " + ".join(members)
             self._include(title, members, members, remove, expect, why, priority)
@@ -110,11 +118,11 @@ class Features(AbstractSpace[FeaturePart]):
                 world.notes.append(
                     f"the feature group {part.name!r} has one element, {members[0]!r}"
                 )
-            if part.group:
-                _put(found, part, members)
-            else:
-                for member in members:
-                    _put(found, part, (member,), member)
+            arms = (
+                [(part.name, members)] if part.group else [(m, (m,)) for m in members]
+            )
+            for name, features in arms:
+                found.setdefault(name, replace(part, name=name, features=features))
         left = [p for n, p in found.items() if n not in self._excluded]
         return tuple(left)
 
@@ -135,9 +143,7 @@ class Features(AbstractSpace[FeaturePart]):
         why: str,
         priority: int,
     ) -> None:
-        if remove not in get_args(NeutralFeature):
-            known = ", ".join(map(repr, get_args(NeutralFeature)))
-            raise StudyError(f"features: remove={remove!r} is none of {known}")
+        require_known(remove, get_args(NeutralFeature), "features")
         self._add(
             FeaturePart(
                 name,
@@ -164,43 +170,22 @@ def _texts(names: Sequence[object]) -> Sequence[str | Sequence[str]]:
 
 
 def _groups(
-    groups: Sequence[object], prefix: str | None, name: str | None, space: str
+    groups: Sequence[object], prefix: str | None, name: str | None
 ) -> list[tuple[str, ...]]:
     wanted: list[tuple[str, ...]] = []
     for members in groups:
         if isinstance(members, str) or not isinstance(members, Sequence):
             raise StudyError(
-                f"{space}.include_groups takes lists of names, got {members!r}; write "
-                f"include_groups([{members!r}, ...]), or {space}.include for one"
+                f"features.include_groups takes lists of names, got {members!r}; write "
+                f"include_groups([{members!r}, ...]), or features.include for one"
             )
-        wanted.append(tuple(flat(_texts(members), f"{space}.include_groups")))
+        wanted.append(tuple(flat(_texts(members), "features.include_groups")))
     if prefix is not None:
         wanted.append((f"{prefix}*",))
     if not wanted:
-        raise StudyError(f"{space}.include_groups needs a list of names or a prefix=")
-    if name is not None and len(wanted) > 1:
-        raise StudyError(f"name={name!r} names one group, got {len(wanted)}")
+        raise StudyError("features.include_groups needs a list of names or a prefix=")
+    require_one(name, wanted)
     return wanted
-
-
-def _put(
-    found: dict[str, FeaturePart],
-    part: FeaturePart,
-    members: tuple[str, ...],
-    name: str | None = None,
-) -> None:
-    title = name or part.name
-    found.setdefault(
-        title,
-        FeaturePart(
-            title,
-            members,
-            part.remove,
-            group=part.group,
-            priority=part.priority,
-            hypothesis=part.hypothesis,
-        ),
-    )
 
 
 def _matching(

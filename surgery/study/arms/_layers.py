@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from torch import nn
 
 from surgery.errors import StudyError, SurgeryError
 from surgery.study.arms._part import LayerPart, Removal
-from surgery.study.arms._space import AbstractSpace, World, flat, hypothesis
+from surgery.study.arms._space import (
+    AbstractSpace,
+    World,
+    flat,
+    hypothesis,
+    require_known,
+    require_one,
+)
 from surgery.targets import resolve_each, resolve_group
 
 _PREFIX = "prefix:"  # what a part's target says until the model is known
@@ -86,8 +94,7 @@ class Layers(AbstractSpace[LayerPart]):
             raise StudyError(
                 "layers.include_groups needs a list of targets, a prefix= or a pattern="
             )
-        if name is not None and len(wanted) > 1:
-            raise StudyError(f"name={name!r} names one group, got {len(wanted)}")
+        require_one(name, wanted)
         for title, members in wanted:
             self._include(
                 name or title, members, members, remove, expect, why, priority
@@ -121,7 +128,7 @@ class Layers(AbstractSpace[LayerPart]):
         for part in self._parts:
             try:
                 for name, members in _found(model, part):
-                    found.setdefault(name, _with(part, name, members))
+                    found.setdefault(name, replace(part, name=name, targets=members))
             except SurgeryError as error:
                 world.wrong.append(
                     f"{part.name!r}: {error}" if part.group else str(error)
@@ -151,9 +158,7 @@ class Layers(AbstractSpace[LayerPart]):
         why: str,
         priority: int,
     ) -> None:
-        if remove not in get_args(Removal):
-            known = ", ".join(map(repr, get_args(Removal)))
-            raise StudyError(f"layers: remove={remove!r} is none of {known}")
+        require_known(remove, get_args(Removal), "layers")
         self._add(
             LayerPart(
                 name,
@@ -201,14 +206,3 @@ def _spelled(model: nn.Module, target: str) -> list[str]:
             for depth in range(1, name.count(".") + 1)
         )
     ]
-
-
-def _with(part: LayerPart, name: str, targets: tuple[str, ...]) -> LayerPart:
-    return LayerPart(
-        name,
-        targets,
-        part.remove,
-        group=part.group,
-        priority=part.priority,
-        hypothesis=part.hypothesis,
-    )

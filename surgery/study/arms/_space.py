@@ -93,7 +93,7 @@ class AbstractSpace(ABC, Generic[P]):
                 return  # saying the same twice is no mistake
             raise StudyError(
                 f"{self.kind} {part.name!r} is included already, as something else; "
-                "give one of them another name="
+                "give one of them another name: name=, or include_group(NAME, ...)"
             )
         self._parts.append(part)
 
@@ -132,3 +132,16 @@ def flat(names: Sequence[str | Sequence[str]], where: str) -> list[str]:
     if not found:
         raise StudyError(f"{where} needs at least one name, got none")
     return found
+
+
+def require_known(remove: object, known: Sequence[str], space: str) -> None:
+    """Raise if there is no such way to take something away."""
+    if remove not in known:
+        shown = ", ".join(map(repr, known))
+        raise StudyError(f"{space}: remove={remove!r} is none of {shown}")
+
+
+def require_one(name: str | None, groups: Sequence[object]) -> None:
+    """Raise if one name is given to several groups."""
+    if name is not None and len(groups) > 1:
+        raise StudyError(f"name={name!r} names one group, got {len(groups)}")

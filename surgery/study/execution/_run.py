@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import traceback
@@ -48,10 +49,20 @@ def run_trial(
         device: Where to train.
         one_step: End after the first step of an optimizer, or the first `log`.
     """
+    _load_optimizers()
     start = time.perf_counter()
     with preserved_rng():
         outcome = _outcome(recipe, request, listener, device, one_step)
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+@functools.cache
+def _load_optimizers() -> None:
+    """Have torch import what it imports with the first optimizer of a process.
+
+    Those are seconds, which the first trial of each worker would seem to take longer.
+    """
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
 
 
 def _outcome(

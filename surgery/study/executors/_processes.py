@@ -16,6 +16,7 @@ from surgery.errors import StudyError
 from surgery.study.execution import Listener, Logged, Recipe
 from surgery.study.executors._base import AbstractExecutor, Done
 from surgery.study.executors._inline import default_devices
+from surgery.study.executors._slots import slots
 from surgery.study.executors._worker import Broken, Ready, Task, work
 from surgery.study.trials import Outcome, Request, State
 
@@ -36,13 +37,16 @@ class LocalProcesses(AbstractExecutor):
     """Workers of this machine, started afresh (spawn), so that nothing is shared.
 
     Each has `cores // workers` threads of torch, and one of the devices in turn: of
-    two GPUs and four workers, each GPU has two. What is given to the study must be
-    importable: functions at the top level of a file, not lambdas.
+    two GPUs and four workers, each GPU has two, or as many as its memory has room for.
+    What is given to the study must be importable: functions at the top level of a
+    file, not lambdas.
 
     Args:
-        workers: How many.
+        workers: How many at most.
         devices: Where they train, in turn; by default all GPUs, else the CPU.
         threads: Threads of torch in each; by default `cores // workers`.
+        memory: Bytes of a GPU that a trial may need: a GPU has no more workers than
+            fit into what is free of it when the study starts.
     """
 
     name = "local processes"
@@ -53,12 +57,13 @@ class LocalProcesses(AbstractExecutor):
         *,
         devices: Sequence[str] | None = None,
         threads: int | None = None,
+        memory: int | None = None,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise StudyError(f"workers must be a number of processes, got {workers!r}")
-        self._count = workers
         self._devices = list(devices or default_devices())
-        self._threads = threads or max(1, cores() // workers)
+        self._slots = slots(self._devices, workers, memory)
+        self._threads = threads or max(1, cores() // len(self._slots))
         self._workers: list[_Worker] = []
         self._recipe = b""
         self._answers = False
@@ -67,7 +72,7 @@ class LocalProcesses(AbstractExecutor):
 
     @property
     def capacity(self) -> int:
-        return self._count
+        return len(self._slots)
 
     def open(self, recipe: Recipe, listener: Listener, *, answers: bool) -> None:
         _require_importable_main()
@@ -99,10 +104,14 @@ class LocalProcesses(AbstractExecutor):
             watched: list[Any] = [w.pipe for w in self._workers]
             watched += [w.process.sentinel for w in self._workers]
             found = wait(watched, left)
-            if not found:
+            # Whatever a dead worker has left running holds its pipe and its sentinel
+            # open: they alone would never tell.
+            ended = [w for w in self._workers if not w.process.is_alive()]
+            if not found and not ended:
                 break
             for worker in list(self._workers):
-                if worker.pipe in found or worker.process.sentinel in found:
+                told = worker.pipe in found or worker.process.sentinel in found
+                if told or worker in ended:
                     done += self._heard(worker)
         return done
 
@@ -177,7 +186,7 @@ class LocalProcesses(AbstractExecutor):
     def _started(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        device = self._devices[self._slot() % len(self._devices)]
+        device = self._free_slot()
         process = context.Process(
             target=work,
             args=(theirs, self._recipe, device, self._threads, self._answers),
@@ -190,11 +199,12 @@ class LocalProcesses(AbstractExecutor):
         self._workers.append(worker)
         return worker
 
-    def _slot(self) -> int:
-        """The number of a worker that would balance the devices."""
-        used = [worker.device for worker in self._workers]
-        slots = range(len(self._devices))
-        return min(slots, key=lambda slot: used.count(self._devices[slot]))
+    def _free_slot(self) -> str:
+        """The device of a slot that no worker has."""
+        left = list(self._slots)
+        for worker in self._workers:
+            left.remove(worker.device)
+        return left[0]
 
 
 def cores() -> int:

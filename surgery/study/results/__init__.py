@@ -11,7 +11,8 @@ from surgery.study.results._row import ArmRow as ArmRow
 from surgery.study.results._row import Belief as Belief
 from surgery.study.results._rows import ArmTrials as ArmTrials
 from surgery.study.results._rows import rows_of as rows_of
-from surgery.study.results._shares import Share as Share
+from surgery.study.results._share import Share as Share
+from surgery.study.results._share import Shares as Shares
 from surgery.study.results._shares import main_effects as main_effects
 from surgery.study.results._shares import shapley_values as shapley_values
 from surgery.study.results._tiers import TierAgreement as TierAgreement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from surgery.errors import StudyError
 from surgery.report import Column, Table
@@ -15,6 +15,7 @@ from surgery.study.results._elements import (
     settings,
     stripped_of,
     where,
+    wholes_of,
 )
 from surgery.study.results._rows import ArmTrials
 from surgery.study.results._together import without_empty
@@ -25,42 +26,24 @@ def build_up(
 ) -> Table:
     """The longest chain of arms each of which leaves out less than the one before.
 
-    Of chains of equal length, the one whose first step gains most, and so on.
+    One for each arm of which others leave out a part. Of chains of equal length, the
+    one whose first step gains most, and so on.
 
     Raises:
         StudyError: No arm leaves out several things at once.
     """
     rows: list[dict[str, object]] = []
     for context, tier, here in settings(arms):
-        base, stripped = base_of(here), stripped_of(here, metric)
-        if base is None or stripped is None or not base.values(metric):
+        most = stripped_of(here, metric)
+        base = base_of(here)
+        if most is None or base is None or not base.values(metric):
             continue
-        chain = _chain(here, stripped, metric, higher_is_better)
-        full, least = paired(metric, base, stripped)
-        whole = float(full.mean() - least.mean()) if len(full) else 0.0
-        for step, one in enumerate(chain):
-            before = chain[max(step - 1, 0)]
-            old, new, first = paired(metric, before, one, stripped)
-            if not len(old):
-                continue
-            effect = paired_runs(old, new, confidence=confidence)
-            regained = float(new.mean() - first.mean())
-            gone = elements(before.arm) - elements(one.arm)
-            rows.append(
-                {
-                    **where(context, tier),
-                    "step": step,
-                    "put_back": named(gone) if step else "",
-                    "left_out": one.arm.name if one.arm.parts else "",
-                    "value": effect.value,
-                    "change": effect.delta if step else None,
-                    "low": effect.low if step else None,
-                    "high": effect.high if step else None,
-                    "p": effect.p if step else None,
-                    "regained": regained / whole if whole else None,
-                    "n": effect.n,
-                }
-            )
+        for stripped in wholes_of(here, metric) or [most]:
+            chain = _chain(here, stripped, metric, higher_is_better)
+            rows += [
+                {**where(context, tier), "from": stripped.arm.name, **step}
+                for step in _steps(chain, metric, confidence)
+            ]
     if not rows:
         raise StudyError(
             "a build-up needs an arm that leaves out several things, and the base, "
@@ -85,11 +68,40 @@ def build_up(
         f"Build-up of {metric}, from stripped to full",
         without_empty(columns, rows),
         tuple(rows),
+        section="from",
         caption=(
             "change: against the step before with the same seed, with its "
             f"{100 * confidence:g} % interval (paired t; p is not corrected)."
         ),
     )
+
+
+def _steps(
+    chain: Sequence[ArmTrials], metric: str, confidence: float
+) -> Iterator[dict[str, object]]:
+    """A row per arm of a chain, each against the one before."""
+    full, least = paired(metric, chain[-1], chain[0])
+    whole = float(full.mean() - least.mean()) if len(full) else 0.0
+    for step, one in enumerate(chain):
+        before = chain[max(step - 1, 0)]
+        old, new, first = paired(metric, before, one, chain[0])
+        if not len(old):
+            continue
+        effect = paired_runs(old, new, confidence=confidence)
+        regained = float(new.mean() - first.mean())
+        gone = elements(before.arm) - elements(one.arm)
+        yield {
+            "step": step,
+            "put_back": named(gone) if step else "",
+            "left_out": one.arm.name if one.arm.parts else "",
+            "value": effect.value,
+            "change": effect.delta if step else None,
+            "low": effect.low if step else None,
+            "high": effect.high if step else None,
+            "p": effect.p if step else None,
+            "regained": regained / whole if whole else None,
+            "n": effect.n,
+        }
 
 
 def _chain(

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from surgery.report import (
-    AbstractRows,
-    Column,
-    Point,
-    Table,
-    Tone,
-    csv_text,
-    latex,
-    markdown,
-    scatter,
-)
+from surgery.report import Column, Point, Table, Tone, scatter
 from surgery.stats import Agreement
-from surgery.study.results._drawn import written
+from surgery.study.results._drawn import AbstractView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +58,7 @@ class ComparedRow:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(AbstractRows[ComparedRow]):
+class Comparison(AbstractView[ComparedRow]):
     """Lesion against retraining, component by component; prints as a table.
 
     Attributes:
@@ -91,17 +80,6 @@ class Comparison(AbstractRows[ComparedRow]):
     def disagreements(self) -> tuple[ComparedRow, ...]:
         """The components of which only one of the two says that they matter."""
         return tuple(r for r in self.rows if r.says not in ("both", "neither"))
-
-    def to_markdown(self) -> str:
-        return markdown(self.tables()[0])
-
-    def to_latex(self, label: str = "") -> str:
-        """A `table` environment; needs `\\usepackage{booktabs}`."""
-        return latex(self.tables()[0], label=label)
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The text, written to a file if a path is given."""
-        return written(csv_text(self.data()), path)
 
     def plot(self) -> Figure:
         """Lesion against retraining, with intervals."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from surgery.errors import StudyError
-from surgery.report import Column, Table, render, to_pandas
+from surgery.report import Column, Table
 from surgery.stats import Evidence, adjust, paired_runs
 from surgery.study.results._apart import changes, found
+from surgery.study.results._drawn import AbstractView
 from surgery.study.results._results import StudyResults
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -56,26 +53,23 @@ class Interaction:
 
 
 @dataclass(frozen=True, repr=False)
-class ContextComparison:
+class ContextComparison(AbstractView[Interaction]):
     """Arm-by-context interactions; prints as a table.
 
     Attributes:
         rows: One per arm, metric, tier and context but the first.
+        evidence: How they were judged.
     """
 
-    rows: tuple[Interaction, ...]
+    evidence: Evidence = Evidence()
 
-    def __str__(self) -> str:
-        return render(self._table(), color=False)
-
-    __repr__ = __str__
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line per interaction, in the columns of `Interaction`."""
+    def data(self) -> Table:
+        """In the columns of `Interaction`."""
         columns = tuple(Column(field.name) for field in fields(Interaction))
-        return to_pandas(Table("", columns, tuple(vars(row) for row in self.rows)))
+        return Table("", columns, tuple(vars(row) for row in self.rows))
 
-    def _table(self) -> Table:
+    def tables(self) -> tuple[Table, ...]:
+        percent = f"{100 * self.evidence.confidence:g} %"
         columns = (
             (Column("arm"), True),
             (Column("metric"), True),
@@ -85,15 +79,20 @@ class ContextComparison:
             (Column("other", header="against"), True),
             (Column("other_effect", "signed", "effect\nthere"), True),
             (Column("interaction", "signed"), True),
-            (Column("interval", "interval"), True),
+            (Column("interval", "interval", f"{percent} interval"), True),
             (Column("p_adjusted", "p", "p"), True),
             (Column("n", "integer", "seeds"), True),
         )
-        return Table(
+        table = Table(
             "Effects by context",
             tuple(column for column, tells in columns if tells),
             tuple({**vars(r), "interval": (r.low, r.high)} for r in self.rows),
+            caption=(
+                "interaction: the effect in a context less that in the first, paired "
+                f"by seed; p corrected over the arms ({self.evidence.correction})."
+            ),
         )
+        return (table,)
 
 
 def compare_contexts(
@@ -152,4 +151,4 @@ def compare_contexts(
         alpha = 1 - evidence.confidence
         for row, p in zip(family, map(float, adjusted), strict=True):
             rows.append(replace(row, p_adjusted=p, differs=p <= alpha))
-    return ContextComparison(tuple(rows))
+    return ContextComparison(tuple(rows), evidence)

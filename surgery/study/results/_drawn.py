@@ -1,4 +1,4 @@
-"""StudyTable: one view of a study's results, for people, papers and programs."""
+"""Views of a study's results, for people, papers and programs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,46 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from surgery.report import AbstractRows, Table, csv_text, latex, markdown
 
+RowT = TypeVar("RowT")
+
 
 @dataclass(frozen=True, repr=False)
-class StudyTable(AbstractRows[Mapping[str, object]]):
+class AbstractView(AbstractRows[RowT]):
+    """Rows that print as tables, and go into papers and other programs."""
+
+    def to_markdown(self) -> str:
+        """What is printed, as Markdown."""
+        return "\n\n".join(map(markdown, self.tables()))
+
+    def to_latex(self, label: str = "") -> str:
+        """What is printed, as `table` environments; needs `\\usepackage{booktabs}`.
+
+        Args:
+            label: What `\\ref` is to find it by; several tables are numbered: `tab-1`.
+        """
+        tables = self.tables()
+        labels = [f"{label}-{number}" for number in range(1, len(tables) + 1)]
+        if not label or len(tables) == 1:
+            labels = [label] * len(tables)
+        return "\n".join(
+            latex(table, label=name) for table, name in zip(tables, labels, strict=True)
+        )
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """What `to_pandas` has, with all digits; written to a file if one is given."""
+        text = csv_text(self.data())
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+
+@dataclass(frozen=True, repr=False)
+class StudyTable(AbstractView[Mapping[str, object]]):
     """Rows of one view; prints as a table.
 
     Attributes:
@@ -27,26 +61,7 @@ class StudyTable(AbstractRows[Mapping[str, object]]):
     def data(self) -> Table:
         return self.table
 
-    def to_markdown(self) -> str:
-        return markdown(self.table)
-
-    def to_latex(self, label: str = "") -> str:
-        """A `table` environment; needs `\\usepackage{booktabs}`."""
-        return latex(self.table, label=label)
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The text, written to a file if a path is given."""
-        return written(csv_text(self.table), path)
-
 
 def shown(table: Table) -> StudyTable:
     """The view of a table."""
     return StudyTable(table.rows, table)
-
-
-def written(text: str, path: str | os.PathLike[str] | None) -> str:
-    """The text, after it was written to the path, if there is one."""
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, encoding="utf-8")
-    return text

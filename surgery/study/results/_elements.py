@@ -54,13 +54,38 @@ def base_of(arms: Sequence[ArmTrials]) -> ArmTrials | None:
     return next((one for one in arms if not one.arm.parts), None)
 
 
+def wholes_of(arms: Sequence[ArmTrials], metric: str) -> list[ArmTrials]:
+    """Arms that leave out several things of which others leave out some.
+
+    Of arms inside one another the outermost: what a full factorial strips, or a path
+    ends at, is one whole; groups that have nothing in common are one each.
+    """
+    known = _left_out(arms, metric)
+    return [
+        one
+        for whole, one in known.items()
+        if len(whole) > 1
+        and any(other and other < whole for other in known)
+        and not any(whole < other for other in known)
+    ]
+
+
 def stripped_of(arms: Sequence[ArmTrials], metric: str) -> ArmTrials | None:
     """The arm that leaves out most, if it leaves out more than one thing."""
-    with_values = [one for one in arms if one.values(metric)]
-    sizes = [len(elements(one.arm)) for one in with_values]
-    if max(sizes, default=0) < 2:
-        return None
-    return with_values[sizes.index(max(sizes))]
+    known = _left_out(arms, metric)
+    most = max(known, key=len, default=frozenset[Element]())
+    return known[most] if len(most) > 1 else None
+
+
+def _left_out(
+    arms: Sequence[ArmTrials], metric: str
+) -> dict[frozenset[Element], ArmTrials]:
+    """Arms that the metric is known of, by what they leave out."""
+    found: dict[frozenset[Element], ArmTrials] = {}
+    for one in arms:
+        if one.values(metric):
+            found.setdefault(elements(one.arm), one)
+    return found
 
 
 def paired(metric: str, *arms: ArmTrials) -> list[NDArray[Any]]:

@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from surgery.ranking import Ranking
-from surgery.report import (
-    AbstractRows,
-    JSONValue,
-    Table,
-    csv_text,
-    latex,
-    markdown,
-    plain_json,
-    to_pandas,
-    write_tensorboard,
+from surgery.report import JSONValue, Table, plain_json, to_pandas, write_tensorboard
+from surgery.study.results import (
+    _build_up,
+    _logs,
+    _saved,
+    _summary,
+    _together,
+    _trials,
 )
-from surgery.study.results import _build_up, _logs, _saved, _summary, _together
 from surgery.study.results import _views as views
 from surgery.study.results._compare import compared
 from surgery.study.results._comparison import Comparison
-from surgery.study.results._drawn import StudyTable, shown, written
+from surgery.study.results._drawn import AbstractView, StudyTable, shown
 from surgery.study.results._elements import metric_of
 from surgery.study.results._row import ArmRow
 from surgery.study.results._rows import ArmTrials
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class StudyResults(AbstractRows[ArmRow]):
+class StudyResults(AbstractView[ArmRow]):
     """What retraining without each part did, most harmful first; prints as a table.
 
     A study that is not finished has results too, of the trials that are done.
@@ -64,19 +61,11 @@ class StudyResults(AbstractRows[ArmRow]):
 
     def trials(self) -> pd.DataFrame:
         """One line per trial: `arm, seed, state, metrics, seconds` and what else."""
-        return to_pandas(views.trials(self))
+        return to_pandas(_trials.trials(self.arms))
 
-    def to_markdown(self) -> str:
-        """The tables, one per tier, context and class of objectives."""
-        return "\n\n".join(map(markdown, self.tables()))
-
-    def to_latex(self) -> str:
-        """Likewise, as `table` environments; needs `\\usepackage{booktabs}`."""
-        return "\n".join(map(latex, self.tables()))
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """What `to_pandas` has, with all digits; written to a file if one is given."""
-        return written(csv_text(views.data(self)), path)
+    def trial_table(self) -> StudyTable:
+        """Trials one by one, with a column for each metric, as a table."""
+        return shown(_trials.trial_table(self.arms, self.provenance))
 
     def to_tensorboard(self, logdir: str | os.PathLike[str]) -> None:
         """Writes tables, charts, and a run per trial with `final/METRIC` and HParams.

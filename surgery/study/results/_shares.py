@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,40 +12,15 @@ from surgery.stats import Evidence, paired_runs
 from surgery.study.policies import Shapley
 from surgery.study.results._results import StudyResults
 from surgery.study.results._rows import ArmTrials
-
-
-@dataclass(frozen=True)
-class Share:
-    """What leaving out one part changes, averaged over what else is left out.
-
-    Attributes:
-        part: Its name.
-        metric: Name of the metric.
-        value: The mean change.
-        low: Lower end of its interval over seeds.
-        high: Upper end.
-        p: Of the t test over seeds.
-        n: Number of seeds.
-        context: Name of the base config.
-        tier: Name of the tier.
-    """
-
-    part: str
-    metric: str
-    value: float
-    low: float
-    high: float
-    p: float
-    n: int
-    context: str = ""
-    tier: str = ""
+from surgery.study.results._share import Share, Shares
+from surgery.study.results._views import higher_is_better
 
 
 def main_effects(
     results: StudyResults,
     metric: str | None = None,
     evidence: Evidence = Evidence(),
-) -> tuple[Share, ...]:
+) -> Shares:
     """Mean of the arms without a part less that of the arms with it.
 
     That is a part's effect where arms are balanced: after `Factorial` and
@@ -77,7 +51,7 @@ def main_effects(
                     (context, tier),
                 )
             )
-    return tuple(found)
+    return _shares(found, results, f"Main effects on {_metric(found)}", evidence)
 
 
 def shapley_values(
@@ -85,7 +59,7 @@ def shapley_values(
     policy: Shapley,
     metric: str | None = None,
     evidence: Evidence = Evidence(),
-) -> tuple[Share, ...]:
+) -> Shares:
     """Each part's share of what leaving out all of them changes.
 
     Intervals are over seeds, with the orders as they were sampled; more orders bring
@@ -137,7 +111,25 @@ def shapley_values(
                     setting,
                 )
             )
-    return tuple(found)
+    return _shares(found, results, f"Shapley values of {_metric(found)}", evidence)
+
+
+def _shares(
+    found: Sequence[Share], results: StudyResults, title: str, evidence: Evidence
+) -> Shares:
+    """Most harmful first, in each setting."""
+    up = higher_is_better(results.provenance)
+    places = list(dict.fromkeys((one.context, one.tier) for one in found))
+
+    def place(one: Share) -> tuple[int, float]:
+        harm = -one.value if up.get(one.metric, True) else one.value
+        return places.index((one.context, one.tier)), -harm
+
+    return Shares(tuple(sorted(found, key=place)), title, evidence.confidence)
+
+
+def _metric(found: Sequence[Share]) -> str:
+    return found[0].metric if found else "nothing"
 
 
 def _settings(results: StudyResults) -> dict[tuple[str, str], list[ArmTrials]]:

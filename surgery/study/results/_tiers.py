@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from surgery.report import Column, Table, render, to_pandas
+from surgery.report import Column, Table
 from surgery.stats import rank_agreement
+from surgery.study.results._drawn import AbstractView
 from surgery.study.results._results import StudyResults
 from surgery.study.results._row import ArmRow
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OWN = "study"
 """What the study's own tier, the last one, is called beside others."""
@@ -56,7 +53,7 @@ class TierAgreement:
 
 
 @dataclass(frozen=True, repr=False)
-class TierComparison:
+class TierComparison(AbstractView[Mapping[str, object]]):
     """Changes on each tier side by side; prints as a table.
 
     Attributes:
@@ -65,20 +62,13 @@ class TierComparison:
         tiers: Names of the tiers, in order.
     """
 
-    rows: tuple[dict[str, object], ...]
     agreements: tuple[TierAgreement, ...]
     tiers: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return render(self._table(), color=False)
+    def tables(self) -> tuple[Table, ...]:
+        return (self.data(),)
 
-    __repr__ = __str__
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line per arm, metric and context."""
-        return to_pandas(self._table())
-
-    def _table(self) -> Table:
+    def data(self) -> Table:
         columns = [Column("arm"), Column("metric"), Column("context")]
         for tier in self.tiers:
             columns += [Column(tier, "signed"), Column(f"{tier} verdict")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,8 @@ from surgery.study.results._elements import (
     elements,
     paired,
     settings,
-    stripped_of,
     where,
+    wholes_of,
 )
 from surgery.study.results._rows import ArmTrials
 
@@ -23,26 +24,27 @@ _PLACE = (Column("context"), Column("tier"))
 
 
 def shares(arms: Sequence[ArmTrials], metric: str, confidence: float) -> Table:
-    """What share each arm has in what all that is left out does together.
+    """What share each arm has in what it does together with others.
 
     Raises:
         StudyError: No arm leaves out several things at once.
     """
     rows: list[dict[str, object]] = []
     for context, tier, here in settings(arms):
-        base, whole = base_of(here), stripped_of(here, metric)
-        if base is None or whole is None:
-            continue
-        inside = elements(whole.arm)
-        for one in here:
-            if not one.arm.parts or not elements(one.arm) <= inside:
+        base = base_of(here)
+        wholes = [] if base is None else wholes_of(here, metric)
+        for whole, one in itertools.product(wholes, here):
+            if not one.arm.parts or not elements(one.arm) <= elements(whole.arm):
                 continue
+            assert base is not None
             full, part, total = paired(metric, base, one, whole)
             if not len(full):
                 continue
             share, low, high = ratio_of_means(
                 part - full, total - full, confidence=confidence
             )
+            if one is whole:
+                low = high = share  # of itself, whether or not it does anything
             rows.append(
                 {
                     **where(context, tier),
@@ -73,10 +75,11 @@ def shares(arms: Sequence[ArmTrials], metric: str, confidence: float) -> Table:
         f"Shares of the change of {metric} from the full to the stripped arm",
         without_empty(columns, rows),
         tuple(rows),
+        section="of",
         caption=(
             "share: an arm's change over that of everything together, with its "
-            f"{_level(confidence)} interval after Fieller. Shares need "
-            "not add up to 100 %."
+            f"{_level(confidence)} interval after Fieller, which has no end where the "
+            "total may be nothing. Shares need not add up to 100 %."
         ),
     )
 

@@ -63,38 +63,6 @@ def data(results: Studied) -> Table:
     )
 
 
-def trials(results: Studied) -> Table:
-    """One line per trial."""
-    rows = [
-        {
-            "arm": one.arm.name,
-            "context": one.context,
-            "tier": one.tier,
-            "seed": trial.seed,
-            "state": str(trial.state),
-            "metrics": dict(trial.metrics),
-            "seconds": trial.seconds,
-            "attempt": trial.attempt,
-            "failure": trial.outcome.failure if trial.outcome else "",
-            "message": trial.outcome.message if trial.outcome else "",
-            "common": trial.outcome.facts.common if trial.outcome else None,
-            "equal_start": trial.outcome.facts.equal_start if trial.outcome else None,
-            "notes": "; ".join(trial.outcome.facts.notes) if trial.outcome else "",
-            "id": trial.id,
-        }
-        for one in results.arms
-        for trial in one.trials
-    ]
-    names = (
-        "arm context tier seed state metrics seconds attempt failure message common "
-        "equal_start notes id"
-    ).split()
-    for name in ("context", "tier"):
-        if not any(row[name] for row in rows):
-            names.remove(name)
-    return Table("", tuple(map(Column, names)), tuple(rows))
-
-
 def tables(results: Studied) -> tuple[Table, ...]:
     """One table per tier, context and class of objectives, for people."""
     keys = list(dict.fromkeys(_series(row)[:3] for row in results.rows))
@@ -113,6 +81,7 @@ def _table(
     one = "value" if several else rows[0].metric
     level = results.provenance.get("confidence")
     percent = f"{100 * level:g} % " if isinstance(level, float) else ""
+    hoped = any(row.belief for row in rows)
     columns = (
         (Column("arm"), True),
         (Column("metric"), several),
@@ -126,7 +95,7 @@ def _table(
         (Column("p_adjusted", "p", "p"), True),
         (Column("verdict", styles=_COLORS), True),
         (Column("expected"), any(row.expected is not None for row in rows)),
-        (Column("belief", header="", styles=_BELIEFS), any(r.belief for r in rows)),
+        (Column("belief", header="outcome", styles=_BELIEFS), hoped),
         (Column("n", "integer", "seeds"), True),
         (Column("failed", "integer", "failed\ntrials"), any(r.failed for r in rows)),
         (Column("seconds", "number", "seconds"), True),
@@ -155,6 +124,24 @@ def headline(results: Studied, where: str) -> str:
     return f"{title} · {where}" if where else title
 
 
+def _failures(results: Studied) -> list[str]:
+    """What failed and why; the seeds for which it did so alike, on one line."""
+    failed: dict[tuple[str, ...], list[str]] = {}
+    for one in results.arms:
+        for trial in one.trials:
+            if trial.state == State.FAILED and trial.outcome is not None:
+                why = "".join(trial.outcome.message.splitlines()[:1])
+                place = (one.arm.name, one.context, one.tier)
+                failed.setdefault((*filter(None, place), why), []).append(
+                    str(trial.seed)
+                )
+    return [
+        f"{', '.join(place)}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} failed: "
+        f"{why}"
+        for (*place, why), seeds in failed.items()
+    ]
+
+
 def _caption(results: Studied, rows: Sequence[ArmRow]) -> str:
     everything = [trial for one in results.arms for trial in one.trials]
     final = sum(trial.state.final for trial in everything)
@@ -169,13 +156,7 @@ def _caption(results: Studied, rows: Sequence[ArmRow]) -> str:
         )
     if any(row.n < 2 for row in rows):
         lines.append("One seed has no interval: give the study more seeds.")
-    for one in results.arms:
-        for trial in one.trials:
-            if trial.state == State.FAILED and trial.outcome is not None:
-                first = trial.outcome.message.splitlines()[:1]
-                lines.append(
-                    f"{one.arm.name}, seed {trial.seed} failed: {''.join(first)}"
-                )
+    lines += _failures(results)
     notes: Any = results.provenance.get("notes") or []
     lines += [f"Note: {note}" for note in notes]
     return "\n".join(lines)

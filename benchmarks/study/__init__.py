@@ -1,0 +1,1 @@
+"""How much faster a study is on two processes than on one."""
