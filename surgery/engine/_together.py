@@ -17,7 +17,8 @@ from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Re
 
 _SECONDS = 5.0
 _SECONDS_PER_MODULE = 0.03
-"""What a graph takes to be made: that much a sweep must have before it."""
+_BATCHES = 2
+"""What graph and plan take, which is found on a batch: twice that must be left."""
 
 
 class Together:
@@ -187,9 +188,10 @@ class Together:
         if not number:
             return False
         per_batch = self._spent / number
+        estimate = self._estimate + _BATCHES * per_batch
         if self._batches is None:
-            return self._spent > self._estimate
-        return per_batch * (self._batches - number) > 2 * self._estimate
+            return self._spent > estimate
+        return per_batch * (self._batches - number) > 2 * estimate
 
 
 def _forward(runner: Runner, number: int) -> Callable[..., Any]:
