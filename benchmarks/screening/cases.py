@@ -1,0 +1,114 @@
+"""What is scored, by which methods, and what must come of it: written before it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import nn
+
+from surgery.demos._recipes import RESNET, SWIN, Recipe
+from surgery.sensitivity import Method
+
+SEEDS = (0, 1, 2, 3, 4)
+"""Of the weights a model starts from, and of the order in which it sees its images."""
+
+COMPONENTS = 60
+"""So many a case must have, at least."""
+
+LEAST = 0.9
+"""Of the best method that scores all components of a case: the median over seeds of
+Spearman's correlation of its scores with the exact effects on the loss."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which components are scored, and what taking one out means.
+
+    Attributes:
+        targets: The components.
+        mode: What is done to each, one after the other, for its exact effect.
+    """
+
+    targets: tuple[str, ...]
+    mode: str = "zero"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of model, trained from each seed.
+
+    Attributes:
+        recipe: How it is built and trained.
+        every: All its components.
+        others: What is scored by a method that cannot score all of these; empty where
+            nothing fits it.
+        why: Why not, by method.
+    """
+
+    recipe: Recipe
+    every: Asked
+    others: Mapping[Method, Asked | None] = field(
+        default_factory=dict["Method", "Asked | None"]
+    )
+    why: Mapping[Method, str] = field(default_factory=dict["Method", str])
+
+    def asked(self, method: Method) -> Asked | None:
+        """What a method scores."""
+        return self.others.get(method, self.every)
+
+
+def build_swin() -> nn.Module:
+    """timm's Swin, small and deep: 12 blocks, so 24 branches, and 56 heads."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    model: nn.Module = SwinTransformer(
+        img_size=16,
+        patch_size=2,
+        window_size=2,
+        embed_dim=32,
+        depths=(4, 4, 4),
+        num_heads=(2, 4, 8),
+        in_chans=1,
+        num_classes=10,
+    )
+    return model
+
+
+def build_resnet() -> nn.Module:
+    """timm's ResNet-18, an eighth as wide: 20 convolutions with 600 filters."""
+    import timm
+
+    model: nn.Module = timm.create_model(
+        "resnet18", channels=(8, 16, 32, 64), in_chans=1, num_classes=10
+    )
+    return model
+
+
+def _named(recipe: Recipe, title: str, build: Callable[[], nn.Module]) -> Recipe:
+    return replace(recipe, title=title, build=build)
+
+
+CASES = (
+    Case(
+        _named(SWIN, "Swin of 12 blocks, all branches and heads", build_swin),
+        Asked(("layers.*.blocks.*:branch", "**.attn:head#*")),
+        {
+            "hessian": Asked(("**.attn", "**.mlp")),
+            "influence": Asked(("layers.*.blocks.*",), "identity"),
+        },
+        {
+            "hessian": "of modules with parameters: heads have none of their own",
+            "influence": "of whole blocks, bypassed: a head's input is unlike its output",
+        },
+    ),
+    Case(
+        _named(RESNET, "narrow ResNet-18, all filters", build_resnet),
+        Asked(("**[Conv2d]:channel#*",)),
+        {"hessian": Asked(("**[Conv2d]",)), "influence": None},
+        {
+            "hessian": "of whole convolutions: filters have no parameters of their own",
+            "influence": "a filter's input is unlike its output",
+        },
+    ),
+)
