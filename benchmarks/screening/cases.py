@@ -21,6 +21,20 @@ LEAST = 0.9
 Spearman's correlation of its scores with the exact effects on the loss."""
 
 
+DRAWN = 40
+"""On so many samples, about, `corrected` takes each component out."""
+
+COSTS: Mapping[Method, str] = {
+    "taylor": "1 backward",
+    "integrated": "8 backwards",
+    "corrected": "1 backward, {points} forwards",
+    "fisher": "1 backward",
+    "hessian": "32 products with the Hessian",
+    "influence": "1 forward",
+}
+"""Passes over the data; exact effects take one forward per component."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """Which components are scored, and what taking one out means.
@@ -99,7 +113,9 @@ CASES = (
         },
         {
             "hessian": "of modules with parameters: heads have none of their own",
-            "influence": "of whole blocks, bypassed: a head's input is unlike its output",
+            "influence": (
+                "of whole blocks, bypassed: what heads get is unlike what they give"
+            ),
         },
     ),
     Case(
@@ -108,7 +124,7 @@ CASES = (
         {"hessian": Asked(("**[Conv2d]",)), "influence": None},
         {
             "hessian": "of whole convolutions: filters have no parameters of their own",
-            "influence": "a filter's input is unlike its output",
+            "influence": "what a filter gets is unlike its output",
         },
     ),
 )
