@@ -24,12 +24,15 @@ Spearman's correlation of its scores with the exact effects on the loss."""
 DRAWN = 40
 """On so many samples, about, `corrected` takes each component out."""
 
+SIGNS = 8
+"""So often `hessian` draws signs."""
+
 COSTS: Mapping[Method, str] = {
     "taylor": "1 backward",
     "integrated": "8 backwards",
     "corrected": "1 backward, {points} forwards",
     "fisher": "1 backward",
-    "hessian": "32 products with the Hessian",
+    "hessian": f"{SIGNS} products with the Hessian",
     "influence": "1 forward",
 }
 """Passes over the data; exact effects take one forward per component."""
@@ -90,11 +93,11 @@ def build_swin() -> nn.Module:
 
 
 def build_resnet() -> nn.Module:
-    """timm's ResNet-18, an eighth as wide: 20 convolutions with 600 filters."""
-    import timm
+    """timm's ResNet of basic blocks, one in each stage: 12 convolutions."""
+    from timm.models.resnet import BasicBlock, ResNet
 
-    model: nn.Module = timm.create_model(
-        "resnet18", channels=(8, 16, 32, 64), in_chans=1, num_classes=10
+    model: nn.Module = ResNet(
+        BasicBlock, (1, 1, 1, 1), channels=(8, 16, 32, 64), in_chans=1, num_classes=10
     )
     return model
 
@@ -119,7 +122,7 @@ CASES = (
         },
     ),
     Case(
-        _named(RESNET, "narrow ResNet-18, all filters", build_resnet),
+        _named(RESNET, "ResNet of 4 blocks, all filters", build_resnet),
         Asked(("**[Conv2d]:channel#*",)),
         {"hessian": Asked(("**[Conv2d]",)), "influence": None},
         {

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 import surgery
-from benchmarks.screening.cases import DRAWN, Asked, Case
+from benchmarks.screening.cases import DRAWN, SIGNS, Asked, Case
 from surgery.demos._demo import obtain
 from surgery.demos._train import digits_for
 from surgery.sensitivity import Method
@@ -98,6 +98,8 @@ def scored(
     if method == "corrected":
         components = len({row.component for row in exact})
         options["points"] = math.ceil(DRAWN * components / samples)
+    if method == "hessian":
+        options["repeats"] = SIGNS
 
     def score() -> surgery.Scores:
         return surgery.sensitivity(
@@ -110,7 +112,7 @@ def scored(
             **options,
         )
 
-    name = f"{method}-{options.get('points', '')}-{_mark(asked)}.json"
+    name = "-".join([method, *map(str, options.values()), _mark(asked)]) + ".json"
     return _kept(folder / name, surgery.Scores.load, score)
 
 
