@@ -78,7 +78,12 @@ def exact_effects(
 
     def rank() -> surgery.Ranking:
         return surgery.rank(
-            model, data, list(asked.targets), mode=asked.mode, metric=METRICS
+            model,
+            data,
+            list(asked.targets),
+            mode=asked.mode,
+            metric=METRICS,
+            engine=surgery.Engine(backend="replay"),  # no graph for so small a model
         )
 
     return _kept(folder / f"exact-{_mark(asked)}.json", surgery.Ranking.load, rank)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from surgery.anatomy import unwrap
 from surgery.errors import OperationError
+from surgery.ops import Prune
 from surgery.sensitivity._suggestion import Suggestion
 
 
@@ -35,10 +36,8 @@ def kept_channels(suggestion: Suggestion, model: nn.Module) -> dict[str, list[in
         for path in _weighted(inner, component):
             weight = inner.get_submodule(path).weight
             assert isinstance(weight, Tensor)
-            norms = weight.detach().flatten(1).norm(dim=1)
-            gone = norms.argsort(stable=True)[: round(share * len(norms))]
-            left = set(range(len(norms))) - {int(i) for i in gone}
-            kept[path] = sorted(left)
+            left = Prune(share, structured=True).kept(weight.detach())
+            kept[path] = [int(channel) for channel in left.nonzero()]
     return kept
 
 

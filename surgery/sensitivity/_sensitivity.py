@@ -261,6 +261,7 @@ def _refuse(
 def _told(asked: Asked, curves: Curves) -> dict[str, Any]:
     return {
         "perturb": asked.perturbation.name,
+        "operation": asked.perturbation.told(asked.levels[-1]),
         "levels": list(asked.levels),
         "repeats": asked.repeats,
         "tolerance": asked.tolerance,

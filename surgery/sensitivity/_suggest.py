@@ -26,7 +26,6 @@ from surgery.ops import (
     AbstractNewValue,
     AbstractOperation,
     AbstractParameterOperation,
-    Prune,
     Quantize,
     acts_on_outputs,
 )
@@ -90,6 +89,7 @@ def suggested(
     mine = [p for p in points if (p.group, p.metric) == (first.group, first.metric)]
     up = better_of(told, first.metric)
     perturbation = _again(first.perturb, perturb)
+    _require_same(perturbation, told)
     with measuring(
         model,
         data,
@@ -198,13 +198,29 @@ def _again(name: str, given: Perturb | None) -> Perturbation:
         perturbation = as_perturbation("dial", dial)
     else:
         perturbation = as_perturbation(name, None)
-    operation = perturbation.operation
-    if not (isinstance(operation, Quantize | Prune) or acts_on_outputs(operation)):
+    if not perturbation.makes_smaller:
         raise OperationError(
             f"{perturbation.name!r} makes nothing smaller, so that there is nothing to "
             "suggest; take curves of perturb='quantize', 'prune' or 'dial'"
         )
     return perturbation
+
+
+def _require_same(perturbation: Perturbation, told: Mapping[str, JSONValue]) -> None:
+    """Refuse to verify something else than the curves are of.
+
+    Raises:
+        OperationError: A name does not tell all options, or others were given.
+    """
+    levels, wanted = told.get("levels"), told.get("operation")
+    if not isinstance(levels, list) or wanted is None:  # of an earlier version
+        return
+    got = perturbation.told(float(str(levels[-1])))
+    if got != wanted:
+        raise OperationError(
+            f"these curves are of {wanted}, and {got} would be verified; pass the "
+            "operation that they were measured with: perturb="
+        )
 
 
 def _choices(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib.resources
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,7 +25,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 def suggestion(
-    model: nn.Module, data: Pair, perturb: str, max_drop: float, **options: Any
+    model: nn.Module, data: Pair, perturb: Any, max_drop: float, **options: Any
 ) -> Suggestion:
     targets = options.pop("targets", ["blocks.*", "head"])
     curves: surgery.Sensitivity = surgery.sensitivity(
@@ -90,6 +94,69 @@ def test_lists_name_modules_and_channels(model: Net, pairs: Pair) -> None:
             weight: Any = model.get_submodule(path).weight
             left = weight.detach().flatten(1).norm(dim=1).nonzero().flatten()
         assert kept == left.tolist()
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (ops.Prune(structured=True), "prune:structured"),
+        (ops.Quantize(per="channel"), "quantize:channel"),
+        (ops.Prune(), "prune"),
+    ],
+)
+def test_an_operation_is_called_what_its_name_makes(
+    model: Net, pairs: Pair, operation: Any, name: str
+) -> None:
+    """So that what is verified is what the curves are of."""
+    level = (4,) if "quantize" in name else (0.25,)
+    found = suggestion(model, pairs, operation, 1.0, levels=level)
+    named = suggestion(model, pairs, name, 1.0, levels=level)
+    assert found.provenance["perturb"] == name
+    assert found.rows == named.rows
+    assert found.provenance["drop"] == named.provenance["drop"]
+
+
+def test_what_a_name_does_not_tell_is_asked_for(model: Net, pairs: Pair) -> None:
+    """Pruning along another axis is another thing to verify."""
+    inputs = ops.Prune(structured=True, axis=1)
+    curves: surgery.Sensitivity = surgery.sensitivity(
+        model, pairs, "blocks.*", perturb=inputs, levels=(0.25,), progress=False
+    )
+    options: dict[str, Any] = {"max_drop": 1.0, "progress": False}
+    with pytest.raises(OperationError, match=r"axis=1\), and Prune.*pass the op"):
+        curves.suggest(model, pairs, **options)
+    with pytest.raises(OperationError, match="pass the operation"):
+        curves.suggest(model, pairs, perturb="prune", **options)
+    found = curves.suggest(model, pairs, perturb=inputs, **options)
+    changed = copy.deepcopy(model)
+    for component, share in found.levels.items():
+        surgery.ablate(changed, component, ops.Prune(share, structured=True, axis=1))
+    with torch.no_grad():
+        right = (changed(pairs[0]).argmax(1) == pairs[1]).float().mean()
+        before = (model(pairs[0]).argmax(1) == pairs[1]).float().mean()
+    drop = float(str(found.provenance["drop"]))
+    assert drop == pytest.approx(float(before - right), abs=1e-6)
+    with pytest.raises(OperationError, match="tells no channels"):
+        kept_channels(found, model)
+
+
+def test_a_suggestion_is_kept_and_shown(
+    model: Net, pairs: Pair, tmp_path: Path
+) -> None:
+    found = suggestion(model, pairs, "quantize", 0.1)
+    path = tmp_path / "suggestion.json"
+    found.save(path)
+    folder = importlib.resources.files("surgery.report") / "schemas"
+    schema = json.loads((folder / "suggestion-1.json").read_text())
+    jsonschema.validate(json.loads(path.read_text()), schema)
+    again = Suggestion.load(path)
+    assert again == found and again.verified == found.verified
+    assert bits_by_module(again, model) == bits_by_module(found, model)
+    columns = ["component", "perturb", "level", "cost", "saved"]
+    assert list(found.to_pandas().columns) == columns
+    assert len(found.plot().axes[0].get_yticklabels()) == len(found)
+    found.to_tensorboard(tmp_path / "runs")
+    assert any((tmp_path / "runs").iterdir())
 
 
 def test_noise_saves_nothing(model: Net, pairs: Pair) -> None:
