@@ -93,7 +93,7 @@ def build_swin() -> nn.Module:
 
 
 def build_resnet() -> nn.Module:
-    """timm's ResNet of basic blocks, one in each stage: 12 convolutions."""
+    """timm's ResNet of basic blocks, one in each stage: 13 convolutions."""
     from timm.models.resnet import BasicBlock, ResNet
 
     model: nn.Module = ResNet(

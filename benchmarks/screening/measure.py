@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,6 @@ from surgery.stats import rank_agreement
 
 LOSS, METRICS = "cross_entropy", ["cross_entropy", "accuracy"]
 BATCH = 150
-Batches = list[tuple[Tensor, Tensor]]
 Kept = TypeVar("Kept", surgery.Ranking, surgery.Scores)
 
 
@@ -45,80 +45,104 @@ class Found:
     accuracy: float
 
 
-def measure(
-    case: Case, seed: int, methods: tuple[Method, ...], to: Path
-) -> list[Found]:
-    """Train, take every component out in turn, and score; files are not made again.
+@dataclass(frozen=True)
+class Subject:
+    """A trained model, and the files of it.
 
-    Args:
-        case: What is scored.
-        seed: Of the training.
-        methods: By which methods; those that score nothing here are left out.
+    Attributes:
+        case: What it is.
+        seed: Of its training.
         to: The folder of all files.
     """
-    recipe = case.recipe
-    folder = to / f"{recipe.name}-{recipe.fingerprint()}" / f"seed-{seed}"
-    model = obtain(recipe, folder, seed=seed, retrain=False).model
-    images, labels = digits_for(recipe, "test")
-    data = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
+
+    case: Case
+    seed: int
+    to: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its own files are."""
+        recipe = self.case.recipe
+        name = f"{recipe.name}-{recipe.fingerprint()}"
+        return self.to / name / f"seed-{self.seed}"
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """Trained, or read."""
+        return obtain(
+            self.case.recipe, self.folder, seed=self.seed, retrain=False
+        ).model
+
+    @cached_property
+    def data(self) -> list[tuple[Tensor, Tensor]]:
+        """Images that it was not trained on."""
+        images, labels = digits_for(self.case.recipe, "test")
+        return list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
+
+    def exact(self, asked: Asked, make: bool) -> surgery.Ranking | None:
+        """Every component taken out, one after the other."""
+
+        def rank() -> surgery.Ranking:
+            return surgery.rank(
+                self.model,
+                self.data,
+                list(asked.targets),
+                mode=asked.mode,
+                metric=METRICS,
+                engine=surgery.Engine(backend="replay"),  # no graph of a small model
+            )
+
+        path = self.folder / f"exact-{_mark(asked)}.json"
+        return _kept(path, surgery.Ranking.load, rank if make else None)
+
+    def scores(
+        self, asked: Asked, method: Method, exact: surgery.Ranking, make: bool
+    ) -> surgery.Scores | None:
+        """The scores that a method gives the same components."""
+        options: dict[str, Any] = {}
+        if method == "corrected":
+            components = len({row.component for row in exact})
+            samples = max(row.n for row in exact)
+            options["points"] = math.ceil(DRAWN * components / samples)
+        if method == "hessian":
+            options["repeats"] = SIGNS
+
+        def score() -> surgery.Scores:
+            return surgery.sensitivity(
+                self.model,
+                self.data,
+                list(asked.targets),
+                method=method,
+                metric=LOSS,
+                check=0,
+                **options,
+            )
+
+        name = "-".join([method, *map(str, options.values()), _mark(asked)])
+        path = self.folder / f"{name}.json"
+        return _kept(path, surgery.Scores.load, score if make else None)
+
+
+def measure(
+    subject: Subject, methods: tuple[Method, ...], *, make: bool = True
+) -> list[Found]:
+    """Take every component out in turn, and score all of them.
+
+    Args:
+        subject: The trained model.
+        methods: By which methods; those that score nothing here are left out.
+        make: What is in no file; if not, it is left out.
+    """
     found: list[Found] = []
     for method in methods:
-        asked = case.asked(method)
-        if asked is not None:
-            exact = exact_effects(model, data, asked, folder)
-            scores = scored(model, data, asked, method, exact, len(labels), folder)
-            found.append(compared(scores, exact, method, seed))
+        asked = subject.case.asked(method)
+        exact = None if asked is None else subject.exact(asked, make)
+        if asked is None or exact is None:
+            continue
+        scores = subject.scores(asked, method, exact, make)
+        if scores is not None:
+            found.append(compared(scores, exact, method, subject.seed))
     return found
-
-
-def exact_effects(
-    model: nn.Module, data: Batches, asked: Asked, folder: Path
-) -> surgery.Ranking:
-    """Every component taken out, one after the other."""
-
-    def rank() -> surgery.Ranking:
-        return surgery.rank(
-            model,
-            data,
-            list(asked.targets),
-            mode=asked.mode,
-            metric=METRICS,
-            engine=surgery.Engine(backend="replay"),  # no graph for so small a model
-        )
-
-    return _kept(folder / f"exact-{_mark(asked)}.json", surgery.Ranking.load, rank)
-
-
-def scored(
-    model: nn.Module,
-    data: Batches,
-    asked: Asked,
-    method: Method,
-    exact: surgery.Ranking,
-    samples: int,
-    folder: Path,
-) -> surgery.Scores:
-    """The scores that a method gives the same components."""
-    options: dict[str, Any] = {}
-    if method == "corrected":
-        components = len({row.component for row in exact})
-        options["points"] = math.ceil(DRAWN * components / samples)
-    if method == "hessian":
-        options["repeats"] = SIGNS
-
-    def score() -> surgery.Scores:
-        return surgery.sensitivity(
-            model,
-            data,
-            list(asked.targets),
-            method=method,
-            metric=LOSS,
-            check=0,
-            **options,
-        )
-
-    name = "-".join([method, *map(str, options.values()), _mark(asked)]) + ".json"
-    return _kept(folder / name, surgery.Scores.load, score)
 
 
 def compared(
@@ -147,8 +171,12 @@ def compared(
     )
 
 
-def _kept(path: Path, load: Callable[[Path], Kept], make: Callable[[], Kept]) -> Kept:
+def _kept(
+    path: Path, load: Callable[[Path], Kept], make: Callable[[], Kept] | None
+) -> Kept | None:
     if not path.exists():
+        if make is None:
+            return None
         path.parent.mkdir(parents=True, exist_ok=True)
         make().save(path)
     return load(path)

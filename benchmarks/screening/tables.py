@@ -59,22 +59,23 @@ def judge(case: Case, found: Sequence[Found]) -> Judged:
 def case_table(case: Case, found: Sequence[Found]) -> str:
     """One line per method."""
     lines = [
-        "| method | components | Spearman, change of loss | lowest and highest seed "
-        "| change of accuracy | passes | |",
-        "|---|---|---|---|---|---|---|",
+        "| method | components | seeds | Spearman, change of loss: median | lowest and "
+        "highest | change of accuracy: median | passes | |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for method, mine in by_method(found).items():
         losses = [one.loss for one in mine]
         accuracy = statistics.median(one.accuracy for one in mine)
         cost = COSTS[method].format(points=mine[0].points)
+        median = f"**{statistics.median(losses):.3f}**"
         lines.append(
-            f"| `{method}` | {mine[0].n} | **{statistics.median(losses):.3f}** | "
+            f"| `{method}` | {mine[0].n} | {len(mine)} | {median} | "
             f"{min(losses):.3f} to {max(losses):.3f} | {accuracy:.3f} | {cost} | "
             f"{case.why.get(method, '')} |"
         )
     for method, why in case.why.items():
         if case.asked(method) is None:
-            lines.append(f"| `{method}` | – | – | – | – | – | {why} |")
+            lines.append(f"| `{method}` | – | – | – | – | – | – | {why} |")
     return "\n".join(lines)
 
 

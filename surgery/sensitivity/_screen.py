@@ -135,7 +135,8 @@ def screen(
     if world > 1:
         raise OperationError(
             f"method={asked.method!r} runs in one process, but {world} measure "
-            "together; call it in one of them, without torch.distributed"
+            "together; have each of them score on its own: "
+            "engine=Engine(sharded=False)"
         )
     metric: AbstractMetric
     if asked.method == "influence":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from surgery.sensitivity._budget import Choice, spend
 from surgery.sensitivity._curve import better_of, harm
 from surgery.sensitivity._perturbation import Perturb, Perturbation, as_perturbation
 from surgery.sensitivity._point import Point
-from surgery.sensitivity._suggestion import Proposed, Suggestion
+from surgery.sensitivity._suggestion import Proposed, Suggestion, members_of
 from surgery.stats import Evidence
 
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
@@ -107,13 +108,14 @@ def suggested(
             operation, dial = perturbation.at(mine[-1].level)
             plan = plan_variants(
                 measurement.model,
-                list(names),
+                [members_of(name) for name in names],
                 measurement.seen,
                 operation,
                 dial,
                 lambda components: measurement.variant(components, operation, dial),
                 skip=False,
             )
+            _require_apart(plan)
             choices = _choices(measurement, plan, mine, perturbation, up)
             tried = _proposals(choices, max_drop)
             if not tried:
@@ -221,6 +223,22 @@ def _require_same(perturbation: Perturbation, told: Mapping[str, JSONValue]) -> 
             f"these curves are of {wanted}, and {got} would be verified; pass the "
             "operation that they were measured with: perturb="
         )
+
+
+def _require_apart(plan: Plan) -> None:
+    """Refuse rows that change one tensor: it can have one level only.
+
+    Raises:
+        OperationError: There are such.
+    """
+    for (one, a), (other, b) in itertools.combinations(
+        zip(plan.names, plan.variants, strict=True), 2
+    ):
+        if a.changes() & b.changes():
+            raise OperationError(
+                f"{one} and {other} have parameters in common, which can have one "
+                "level only; suggest from curves of components that have none"
+            )
 
 
 def _choices(

@@ -131,5 +131,10 @@ class Suggestion(AbstractResult[Proposed]):
         return Table("", columns, tuple(map(asdict, self.rows)))
 
 
+def members_of(row: str) -> list[str]:
+    """The components of a row: several, for a group."""
+    return row.split(" + ")
+
+
 def _number(value: JSONValue) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else str(value)

@@ -140,6 +140,29 @@ def test_what_a_name_does_not_tell_is_asked_for(model: Net, pairs: Pair) -> None
         kept_channels(found, model)
 
 
+def test_a_group_is_suggested_together(model: Net, pairs: Pair) -> None:
+    group = {"targets": [["blocks.0", "head"], "stem"]}
+    found = suggestion(model, pairs, "quantize", 0.1, **group)
+    assert set(found.levels) == {"blocks.0 + head", "stem"}
+    named = itertools.chain(*bits_by_module(found, model).values())
+    assert sorted(named) == ["blocks.0.conv", "head", "stem"]
+
+
+def test_components_that_share_weights_are_not_suggested_for(
+    model: Net, pairs: Pair
+) -> None:
+    with pytest.raises(OperationError, match=r"blocks and blocks\.0\.conv have param"):
+        suggestion(model, pairs, "quantize", 0.1, targets=["blocks", "blocks.0.conv"])
+
+
+def test_a_weight_in_no_module_is_not_left_out_of_a_list_in_silence(
+    model: Net, pairs: Pair
+) -> None:
+    found = suggestion(model, pairs, "quantize", 1.0, targets=["head.bias", "stem"])
+    with pytest.raises(OperationError, match=r"head\.bias has no module.*\.levels"):
+        bits_by_module(found, model)
+
+
 def test_a_suggestion_is_kept_and_shown(
     model: Net, pairs: Pair, tmp_path: Path
 ) -> None:
@@ -174,3 +197,64 @@ def test_a_budget_is_spent_where_it_saves_most() -> None:
     assert {name: c.level for name, c in chosen.items()} == {"a": 1, "b": 1, "c": 1}
     assert sum(c.cost for c in chosen.values()) <= 0.4
     assert spend({"a": [Choice(1, 2.0, 5)]}, 1.0) == {}
+
+
+class Chain(nn.Module):
+    """Convolutions whose channels nobody shares, and two that an add ties."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.one = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+            self.two = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+            self.three = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+            self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.two(self.one(x).relu())
+        return self.head((x + self.three(x.relu())).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_torch_pruning_takes_out_what_was_verified(pairs: Pair) -> None:
+    """Channels of zeros, or none: without biases and norms that is the same."""
+    pruning = pytest.importorskip("torch_pruning")
+    model = Chain().eval()
+    found = suggestion(
+        model, pairs, "prune:structured", 5.0, targets="one", levels=(0.5,)
+    )
+    smaller = copy.deepcopy(model)
+    graph = pruning.DependencyGraph()
+    graph.build_dependency(smaller, example_inputs=pairs[0][:1])
+    for name, kept in kept_channels(found, model).items():
+        layer = smaller.get_submodule(name)
+        gone = sorted(set(range(8)) - set(kept))
+        graph.get_pruning_group(layer, pruning.prune_conv_out_channels, gone).prune()
+    assert smaller.one.weight.shape == (4, 1, 3, 3)
+    assert smaller.two.weight.shape == (8, 4, 3, 3)
+    drop = loss(smaller, pairs) - loss(model, pairs)
+    assert float(str(found.provenance["drop"])) == pytest.approx(drop, abs=1e-6)
+
+
+def test_torchao_makes_of_weights_about_what_was_verified(
+    model: Net, pairs: Pair
+) -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    found = suggestion(
+        model, pairs, "quantize:channel", 1.0, targets="head", levels=(4,)
+    )
+    quantized = copy.deepcopy(model)
+    for bits, names in bits_by_module(found, model).items():
+        config = quantization.IntxWeightOnlyConfig(
+            weight_dtype=getattr(torch, f"int{bits}"),
+            granularity=quantization.PerAxis(0),
+        )
+        quantization.quantize_(
+            quantized, config, filter_fn=lambda _, name, of=names: name in of
+        )
+    theirs = quantized.head.weight.dequantize()  # type: ignore[operator]
+    assert type(quantized.head.weight) is not nn.Parameter
+    step = model.head.weight.abs().amax(1, keepdim=True) / 7
+    with surgery.ablate(model, "head", ops.Quantize(4, per="channel")):
+        assert bool(((theirs - model.head.weight).abs() <= step).all())
+    assert len({float(x) for x in theirs[0]}) <= 16
