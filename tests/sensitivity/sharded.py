@@ -42,7 +42,7 @@ def noise() -> Result:
 def adaptive() -> Result:
     """Every round has the levels that all of them found wanting."""
     return surgery.sensitivity(
-        net(), data(), PARTS, perturb="scale", levels=(1.0,), tolerance=0.4, **LOSS
+        net(), data(), PARTS, perturb="scale", levels=(1.0,), tolerance=0.02, **LOSS
     )
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of scores: cases are large enough, files are read, bounds are judged."""
+"""The benchmark of scores: cases are large enough, files are read, bounds judged."""
 
 from __future__ import annotations
 
