@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
 
@@ -96,8 +97,9 @@ def build_resnet() -> nn.Module:
     """timm's ResNet of basic blocks, one in each stage: 13 convolutions."""
     from timm.models.resnet import BasicBlock, ResNet
 
+    block: Any = BasicBlock  # timm asks for one, and means its class
     model: nn.Module = ResNet(
-        BasicBlock, (1, 1, 1, 1), channels=(8, 16, 32, 64), in_chans=1, num_classes=10
+        block, (1, 1, 1, 1), channels=(8, 16, 32, 64), in_chans=1, num_classes=10
     )
     return model
 

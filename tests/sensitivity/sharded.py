@@ -32,26 +32,27 @@ def data(count: int = 330) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return list(zip(x.split(64), y.split(64), strict=True))
 
 
+def curves(**options: Any) -> surgery.Sensitivity:
+    found: surgery.Sensitivity = surgery.sensitivity(
+        net(), data(), PARTS, **LOSS, **options
+    )
+    return found
+
+
 def noise() -> Result:
     """Draws are those of one process, whichever process has the batch."""
-    return surgery.sensitivity(
-        net(), data(), PARTS, levels=(0.1, 1.0), repeats=2, **LOSS
-    )
+    return curves(levels=(0.1, 1.0), repeats=2)
 
 
 def adaptive() -> Result:
     """Every round has the levels that all of them found wanting."""
-    return surgery.sensitivity(
-        net(), data(), PARTS, perturb="scale", levels=(1.0,), tolerance=0.02, **LOSS
-    )
+    return curves(perturb="scale", levels=(1.0,), tolerance=0.02)
 
 
 def bits() -> Result:
     """From curves to a proposal that is verified together."""
-    curves = surgery.sensitivity(
-        net(), data(), PARTS, perturb="quantize", levels=(8, 2), **LOSS
-    )
-    return curves.suggest(net(), data(), max_drop=0.5, progress=False)
+    found = curves(perturb="quantize", levels=(8, 2))
+    return found.suggest(net(), data(), max_drop=0.5, progress=False)
 
 
 ALIKE: dict[str, Callable[[], Result]] = {
@@ -60,9 +61,10 @@ ALIKE: dict[str, Callable[[], Result]] = {
 
 
 def scores(**options: Any) -> surgery.Scores:
-    return surgery.sensitivity(
+    found: surgery.Scores = surgery.sensitivity(
         net(), data(70 + RANK), PARTS, method="taylor", check=0, **options, **LOSS
     )
+    return found
 
 
 def main(folder: Path) -> None:

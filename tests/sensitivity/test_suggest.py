@@ -252,7 +252,7 @@ def test_torchao_makes_of_weights_about_what_was_verified(
         quantization.quantize_(
             quantized, config, filter_fn=lambda _, name, of=names: name in of
         )
-    theirs = quantized.head.weight.dequantize()  # type: ignore[operator]
+    theirs = quantized.head.weight.dequantize()
     assert type(quantized.head.weight) is not nn.Parameter
     step = model.head.weight.abs().amax(1, keepdim=True) / 7
     with surgery.ablate(model, "head", ops.Quantize(4, per="channel")):
