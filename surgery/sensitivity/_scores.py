@@ -133,9 +133,11 @@ class Scores(AbstractResult[Score]):
         mode = f" of mode {origin.get('mode')!r}" if origin.get("mode") else ""
         samples = max((row.n for row in self.rows), default=0)
         unit = "draws" if self._method == "hessian" else "samples"
+        drawn = self._method == "corrected"
+        unit, most = (f"{unit} each", "up to ") if drawn else (unit, "")
         return (
             f"{origin.get('model', 'model')}: {self._method}{mode}, "
-            f"{origin.get('loss')}; {samples:,} {unit}"
+            f"{origin.get('loss')}; {most}{samples:,} {unit}"
         )
 
     def _caption(self) -> str:
