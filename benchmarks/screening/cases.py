@@ -1,4 +1,4 @@
-"""What is scored, by which methods, and what must come of it: written before it ran."""
+"""What is scored, by which methods, and what must come of it."""
 
 from __future__ import annotations
 
