@@ -57,17 +57,22 @@ class Prune(AbstractParameterOperation, AbstractGraded):
                 )
         return dict.fromkeys(found.values(), Each(self._pruned))
 
-    def _pruned(self, present: Tensor) -> Tensor:
+    def kept(self, weight: Tensor) -> Tensor:
+        """Which entries of a weight stay; which channels, if structured."""
         if not self.structured:
-            kept = self._kept(present.abs().flatten())
-            return present * kept.view(present.shape)
-        axis = self.axis % present.ndim
-        others = [i for i in range(present.ndim) if i != axis]
-        size = torch.linalg.vector_norm(present, dim=others) if others else present
-        shape = [-1 if i == axis else 1 for i in range(present.ndim)]
-        return present * self._kept(size.abs()).view(shape)
+            return self._largest(weight.abs().flatten()).view(weight.shape)
+        others = [i for i in range(weight.ndim) if i != self.axis % weight.ndim]
+        size = torch.linalg.vector_norm(weight, dim=others) if others else weight.abs()
+        return self._largest(size)
 
-    def _kept(self, sizes: Tensor) -> Tensor:
+    def _pruned(self, present: Tensor) -> Tensor:
+        kept = self.kept(present)
+        if self.structured:
+            axis = self.axis % present.ndim
+            kept = kept.view([-1 if i == axis else 1 for i in range(present.ndim)])
+        return present * kept
+
+    def _largest(self, sizes: Tensor) -> Tensor:
         kept = torch.ones_like(sizes, dtype=torch.bool)
         # Stable, so that ties are broken alike and more share prunes more of the same.
         order = sizes.argsort(stable=True)

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
-import numpy as np
-
+from surgery import stats
 from surgery.ranking import Ranking
 from surgery.report import AbstractRows, Column, JSONValue, Table
 from surgery.sensitivity._curve import better_of, harm
@@ -91,23 +90,25 @@ def agreed(
         for first, second in itertools.combinations(orders, 2):
             a, b = orders[first], orders[second]
             both = [name for name in a if name in b]
-            pair = alike([a[x] for x in both], [b[x] for x in both], confidence)
-            rows.append(Agreed(metric, first, second, *pair, len(both), group))
+            found = alike([a[x] for x in both], [b[x] for x in both], confidence)
+            rows.append(
+                Agreed(
+                    metric,
+                    first,
+                    second,
+                    found.rho,
+                    found.low,
+                    found.high,
+                    found.tau,
+                    found.n,
+                    group,
+                )
+            )
     return Agreement(tuple(rows))
 
 
-def alike(
-    a: Sequence[float], b: Sequence[float], confidence: float
-) -> tuple[float, float, float, float]:
-    """Spearman's correlation with its interval, and Kendall's."""
-    if len(set(a)) < 2 or len(set(b)) < 2:  # no order at all
-        return math.nan, math.nan, math.nan, math.nan
-    from scipy.special import ndtri
-    from scipy.stats import kendalltau, spearmanr
-
-    r, tau = float(spearmanr(a, b)[0]), float(kendalltau(a, b)[0])
-    if len(a) < 4:
-        return r, -1.0, 1.0, tau
-    half = float(ndtri((1 + confidence) / 2)) * math.sqrt((1 + r**2 / 2) / (len(a) - 3))
-    z = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15))
-    return r, float(np.tanh(z - half)), float(np.tanh(z + half)), tau
+def alike(a: Sequence[float], b: Sequence[float], confidence: float) -> stats.Agreement:
+    """Rank correlations of what both have a number for."""
+    both = [(x, y) for x, y in zip(a, b, strict=True) if math.isfinite(x + y)]
+    one, other = [x for x, _ in both], [y for _, y in both]
+    return stats.rank_agreement(one, other, confidence=confidence)

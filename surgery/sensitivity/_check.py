@@ -16,7 +16,7 @@ from surgery.measurement import Measurement, Plan
 from surgery.ops import AbstractOperation
 from surgery.sensitivity._agreement import alike
 from surgery.sensitivity._curve import harm
-from surgery.sensitivity._score import CHANGES, Score
+from surgery.sensitivity._score import CHANGES, SIGNED, Score
 from surgery.stats import Evidence
 
 
@@ -106,18 +106,18 @@ def checked(
 def _told(
     found: Sequence[Checked], method: str, up: bool | None, evidence: Evidence
 ) -> dict[str, Any]:
-    signed = method in ("taylor", "integrated")
-    spearman, low, high, kendall = alike(
+    signed = method in SIGNED
+    agreement = alike(
         [harm(c.score, up) if signed else c.score for c in found],
         [harm(c.exact, up) for c in found],
         evidence.confidence,
     )
     told: dict[str, Any] = {
         "n": len(found),
-        "spearman": spearman,
-        "low": low,
-        "high": high,
-        "kendall": kendall,
+        "spearman": agreement.rho,
+        "low": agreement.low,
+        "high": agreement.high,
+        "kendall": agreement.tau,
         "missed": [c.component for c in found if c.missed],
         "components": [asdict(c) for c in found],
     }

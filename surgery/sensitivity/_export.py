@@ -6,14 +6,16 @@ from torch import Tensor, nn
 
 from surgery.anatomy import unwrap
 from surgery.errors import OperationError
-from surgery.sensitivity._suggestion import Suggestion
+from surgery.ops import Prune
+from surgery.sensitivity._suggestion import Suggestion, members_of
 
 
 def bits_by_module(suggestion: Suggestion, model: nn.Module) -> dict[int, list[str]]:
     """The modules to quantise to each number of bits.
 
     Raises:
-        OperationError: The suggestion is not one of bits.
+        OperationError: The suggestion is not one of bits, or changes a weight that is
+            in no module of its own.
     """
     _require(suggestion, "quantize", "bits")
     names: dict[int, list[str]] = {}
@@ -26,7 +28,8 @@ def kept_channels(suggestion: Suggestion, model: nn.Module) -> dict[str, list[in
     """The output channels that each module keeps; those of smallest norm go.
 
     Raises:
-        OperationError: The suggestion is not one of channels.
+        OperationError: The suggestion is not one of channels, or changes a weight that
+            is in no module of its own.
     """
     _require(suggestion, "prune:structured", "channels")
     inner = unwrap(model)
@@ -35,22 +38,29 @@ def kept_channels(suggestion: Suggestion, model: nn.Module) -> dict[str, list[in
         for path in _weighted(inner, component):
             weight = inner.get_submodule(path).weight
             assert isinstance(weight, Tensor)
-            norms = weight.detach().flatten(1).norm(dim=1)
-            gone = norms.argsort(stable=True)[: round(share * len(norms))]
-            left = set(range(len(norms))) - {int(i) for i in gone}
-            kept[path] = sorted(left)
+            left = Prune(share, structured=True).kept(weight.detach())
+            kept[path] = [int(channel) for channel in left.nonzero()]
     return kept
 
 
-def _weighted(model: nn.Module, component: str) -> list[str]:
-    """The modules at and below a component whose weights have two or more axes."""
-    path = component.removesuffix(".weight")
+def _weighted(model: nn.Module, row: str) -> list[str]:
+    """The modules whose weights of two or more axes a row changes."""
     found: list[str] = []
-    for name, module in model.named_modules():
-        weight: object = getattr(module, "weight", None)
-        inside = name == path or not path or name.startswith(f"{path}.")
-        if inside and isinstance(weight, Tensor) and weight.ndim > 1:
-            found.append(name)
+    for component in members_of(row):
+        path = component.removesuffix(".weight")
+        mine = [
+            name
+            for name, module in model.named_modules()
+            if (name == path or not path or name.startswith(f"{path}."))
+            and isinstance(weight := getattr(module, "weight", None), Tensor)
+            and weight.ndim > 1
+        ]
+        if not mine:
+            raise OperationError(
+                f"{component} has no module with a weight of two axes or more to tell "
+                "a tool of; carry out .levels by hand, or suggest from curves of others"
+            )
+        found += mine
     return found
 
 

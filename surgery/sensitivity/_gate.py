@@ -6,23 +6,45 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from surgery.ablation import Variant
 from surgery.anatomy import Component
 from surgery.backend import get_backend
 from surgery.errors import OperationError
-from surgery.ops import Edit
+from surgery.ops import Edit, Inputs
 
 
 @final
 class Dials:
-    """The dials of all rows on the batch under way: one tensor per row."""
+    """The dials of all rows on the batch under way: one tensor per row.
+
+    Attributes:
+        tensors: The dials.
+        idle: Rows whose dials are at 0 and not derived by.
+    """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self.tensors: list[Tensor] = []
+        self.idle: set[int] = set()
+
+    def take_out(self, rows: NDArray[np.int64], device: torch.device) -> None:
+        """Set one of them to 1 for each sample, and all others to 0.
+
+        Args:
+            rows: Which one, by sample.
+            device: Where the samples are.
+        """
+        samples = len(rows)
+        self.turn(0.0, samples, device)
+        out = set(rows.tolist())
+        for row in out:
+            self.tensors[row] = torch.from_numpy(rows == row).to(self.tensors[row])
+        self.idle = set(range(self._rows)) - out
 
     def turn(self, to: float, samples: int, device: torch.device) -> list[Tensor]:
         """Set all of them, for so many samples.
@@ -30,6 +52,7 @@ class Dials:
         Returns:
             The tensors, leaves of the graph that the next forward makes.
         """
+        self.idle = set()
         exact = torch.float32 if device.type == "mps" else torch.float64
         self.tensors = [
             torch.full((samples,), to, dtype=exact, device=device, requires_grad=True)
@@ -66,6 +89,11 @@ class Gate(Edit):
             child = Gate(self._edit.for_child(component), self._dials, self._row)
             self._children[component.name] = child
         return self._children[component.name]  # type: ignore[return-value]
+
+    def __call__(self, output: object, inputs: Inputs, index: int) -> object:
+        if self._row in self._dials.idle:
+            return output
+        return super().__call__(output, inputs, index)
 
     def mixed(self, present: Tensor, new: Tensor) -> Tensor:
         if not (present.is_floating_point() or present.is_complex()):

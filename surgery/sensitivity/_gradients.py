@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,21 +58,14 @@ def derive_by_dials(
         weights = torch.ones(size)
         for place, share in nodes:
             turned = dials.turn(place, size, device)
-            runner.put_back()
-            with torch.enable_grad():
-                values, weights = loss(*runner.forward(batch, number), size)
-                weights = torch.where(values.isfinite(), weights, 0)
-                found = torch.autograd.grad(
-                    values.sum(), turned, allow_unused=True, materialize_grads=True
-                )
-            part = share * torch.stack(found)
-            total = part if total is None else total + part
+            found, _, weights = slopes(turned, runner, batch, number, size, loss)
+            total = share * found if total is None else total + share * found
         assert total is not None
         if points is not None:
             joint = _joint(dials, runner, batch, number, size, loss, device)
             weights = torch.where(joint.isfinite(), weights, 0)
-            _keep(derived.joint, joint[None], weights)
-        _keep(derived.scores, total, weights)
+            derived.joint.add(joint[None], weights)
+        derived.scores.add(total, weights)
 
     title = f"Differentiating by {len(plan.names)} dials"
     derived.passed = each_batch(
@@ -83,6 +77,30 @@ def derive_by_dials(
         gated(measurement.model, plan.variants, dials, measurement.engine.backend),
     )
     return derived
+
+
+def slopes(
+    turned: Sequence[Tensor],
+    runner: Runner,
+    batch: Any,
+    number: int,
+    size: int,
+    loss: Loss,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every dial on every sample, at where the dials are.
+
+    Returns:
+        Slopes, rows x samples; the loss of each sample; and its weight, 0 where it is
+        not finite.
+    """
+    runner.put_back()
+    with torch.enable_grad():
+        values, weights = loss(*runner.forward(batch, number), size)
+        weights = torch.where(values.isfinite(), weights, 0)
+        found = torch.autograd.grad(
+            values.sum(), turned, allow_unused=True, materialize_grads=True
+        )
+    return torch.stack(found), values.detach(), weights
 
 
 def _joint(
@@ -102,11 +120,6 @@ def _joint(
         with torch.no_grad():
             ends.append(loss(*runner.forward(batch, number), size)[0])
     return ends[1] - ends[0]
-
-
-def _keep(into: PerSample, values: Tensor, weights: Tensor) -> None:
-    into.values.append(values.double().cpu().numpy())
-    into.weights.append(weights.double().cpu().numpy())
 
 
 def _nodes(points: int | None) -> list[tuple[float, float]]:

@@ -74,8 +74,7 @@ def measure_influence(measurement: Measurement, plan: Plan) -> tuple[PerSample, 
             row.clear()
         runner.forward(batch, number)
         values = torch.stack([_per_sample(row, size) for row in rows])
-        found.values.append(values.cpu().numpy())
-        found.weights.append(torch.ones(size, dtype=torch.float64).numpy())
+        found.add(values, torch.ones(size))
 
     title = f"Watching {len(plan.names)} components"
     watching = _watching(measurement, plan, rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from surgery.ablation import Variant
 from surgery.data import batch_length, slice_batch
@@ -45,6 +46,11 @@ class PerSample:
 
     values: list[Array] = field(default_factory=list[Array])
     weights: list[Array] = field(default_factory=list[Array])
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Keep those of a batch."""
+        self.values.append(values.double().cpu().numpy())
+        self.weights.append(weights.double().cpu().numpy())
 
     def all(self) -> tuple[Array, Array]:
         """All batches; samples of no weight left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from surgery.ops import (
     Quantize,
     Reinit,
     Scale,
+    acts_on_outputs,
     as_operation,
     mode_name,
 )
@@ -83,6 +85,18 @@ class Perturbation:
     def strength(self, level: float) -> float:
         """How far a level is from doing nothing, which is 0."""
         return level if self._graded is None else self._graded.strength(level)
+
+    @property
+    def makes_smaller(self) -> bool:
+        """Whether a model could do with less, were it done for good."""
+        operation = self.operation
+        return isinstance(operation, Prune | Quantize) or acts_on_outputs(operation)
+
+    def told(self, level: float) -> str | None:
+        """The operation at a level with all its options, where these must be known."""
+        if not self.makes_smaller:
+            return None
+        return re.sub(r" at 0x\w+", "", repr(self.at(level)[0]))
 
     @property
     def starts_at_zero(self) -> bool:
@@ -179,7 +193,7 @@ def as_perturbation(perturb: Perturb, mode: ModeLike | None) -> Perturbation:
             )
         return Perturbation(perturb, PERTURBATIONS[perturb]())
     if isinstance(perturb, AbstractOperation):
-        return _allowed(Perturbation(mode_name(perturb), perturb))
+        return _allowed(Perturbation(_name(perturb), perturb))
     if isinstance(perturb, type) or not callable(perturb):
         raise OperationError(
             "perturb must be a name, an operation from surgery.ops, or a function "
@@ -187,6 +201,20 @@ def as_perturbation(perturb: Perturb, mode: ModeLike | None) -> Perturbation:
         )
     change = Change(perturb)
     return Perturbation(change.name, change)
+
+
+def _name(operation: AbstractOperation) -> str:
+    """As `perturb=` spells it, where it does: with any strength."""
+    for name, make in PERTURBATIONS.items():
+        named = make()
+        if type(operation) is not type(named):
+            continue
+        if isinstance(operation, AbstractGraded) and isinstance(named, AbstractGraded):
+            level = operation.ladder[0]
+            operation, named = operation.at(level), named.at(level)
+        if operation == named:
+            return name
+    return mode_name(operation)
 
 
 def _allowed(perturbation: Perturbation) -> Perturbation:

@@ -38,8 +38,9 @@ class Sensitivity(AbstractResult[Point]):
     Attributes:
         rows: One per component, level and metric.
         provenance: Where the numbers come from, as for a `Ranking`, with `perturb,
-            levels, repeats, tolerance, rounds` and `open` (by component, how far
-            neighbouring points still are apart, where that is more than `tolerance`).
+            operation, levels, repeats, tolerance, rounds` and `open` (by component, how
+            far neighbouring points still are apart, where that is more than
+            `tolerance`).
     """
 
     FILE: ClassVar[FileKind] = FILE
@@ -102,7 +103,7 @@ class Sensitivity(AbstractResult[Point]):
             data: Best other data than that of the curves.
             max_drop: How much of the (first) metric may be lost, in its units.
             metric: The metric itself, where it has no name of its own.
-            perturb: What the curves are of, where that was no name.
+            perturb: What the curves are of, where their name does not tell it.
             step: As for `rank`.
             engine: Likewise.
             evidence: Likewise.

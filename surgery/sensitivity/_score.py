@@ -14,9 +14,12 @@ from surgery.errors import OperationError
 from surgery.sensitivity._passes import PerSample
 from surgery.stats import Evidence, paired_means
 
-Method = Literal["taylor", "integrated", "fisher", "hessian", "influence"]
+Method = Literal["taylor", "integrated", "corrected", "fisher", "hessian", "influence"]
 
-CHANGES = ("taylor", "integrated", "fisher")
+SIGNED = ("taylor", "integrated", "corrected")
+"""Methods whose scores tell which way the loss changes."""
+
+CHANGES = (*SIGNED, "fisher")
 """Methods whose scores are estimates of a change of the loss."""
 
 
@@ -79,6 +82,13 @@ def scored(
     ]
 
 
+def with_failed(note: str, values: NDArray[np.float64]) -> str:
+    """A note that also tells on how many samples values are not finite, if any."""
+    failed = int(np.sum(~np.isfinite(values)))
+    more = f"not finite on {failed} samples" if failed else ""
+    return "; ".join(part for part in (note, more) if part)
+
+
 def _row(
     name: str,
     note: str,
@@ -88,10 +98,7 @@ def _row(
     evidence: Evidence,
     seed: int,
 ) -> Score:
-    ill = int(np.sum(~np.isfinite(values)))
-    if ill:
-        more = f"not finite on {ill} samples"
-        note = f"{note}; {more}" if note else more
+    note = with_failed(note, values)
     # Weights, also where they are all 1: values that are 0 or 1 are no proportions.
     effect = paired_means(
         np.zeros_like(values),

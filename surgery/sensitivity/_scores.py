@@ -22,7 +22,7 @@ from surgery.report import (
     write_tensorboard,
 )
 from surgery.sensitivity._curve import better_of, harm
-from surgery.sensitivity._score import Score
+from surgery.sensitivity._score import SIGNED, Score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,9 +133,11 @@ class Scores(AbstractResult[Score]):
         mode = f" of mode {origin.get('mode')!r}" if origin.get("mode") else ""
         samples = max((row.n for row in self.rows), default=0)
         unit = "draws" if self._method == "hessian" else "samples"
+        drawn = self._method == "corrected"
+        unit, most = (f"{unit} each", "up to ") if drawn else (unit, "")
         return (
             f"{origin.get('model', 'model')}: {self._method}{mode}, "
-            f"{origin.get('loss')}; {samples:,} {unit}"
+            f"{origin.get('loss')}; {most}{samples:,} {unit}"
         )
 
     def _caption(self) -> str:
@@ -162,7 +164,7 @@ class Scores(AbstractResult[Score]):
 
 def _matters(row: Score, provenance: Mapping[str, JSONValue]) -> float:
     """What rows are ordered by: the harm, for what is an estimate of a change."""
-    if row.method not in ("taylor", "integrated"):
+    if row.method not in SIGNED:
         return row.score
     return harm(row.score, better_of(provenance, str(provenance.get("loss"))))
 
@@ -170,6 +172,7 @@ def _matters(row: Score, provenance: Mapping[str, JSONValue]) -> float:
 _MEANINGS = {
     "taylor": "score: the change of the loss per dial at 0 (d loss / d dial).",
     "integrated": "score: the component's part of the effect of all together.",
+    "corrected": "score: d loss / d dial, corrected by exact effects on n samples.",
     "fisher": "score: half the mean square of d loss / d dial.",
     "hessian": "score: the trace of the Hessian of the loss in its parameters.",
     "influence": "score: 1 - cosine of what goes in and what comes out.",

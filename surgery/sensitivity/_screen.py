@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from surgery.ops import (
     mode_name,
 )
 from surgery.sensitivity._check import checked
+from surgery.sensitivity._corrected import corrected, draw_effects
 from surgery.sensitivity._gradients import derive_by_dials
 from surgery.sensitivity._hessian import DRAWS, measure_traces
 from surgery.sensitivity._influence import measure_influence
@@ -31,6 +32,9 @@ from surgery.sensitivity._scores import Scores
 from surgery.sensitivity._twins import without_twins
 from surgery.stats import Evidence
 
+POINTED: Sequence[Method] = ("integrated", "corrected")
+"""Methods that take more time per batch the more points they are given."""
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -40,7 +44,7 @@ class Screen:
         method: By which method.
         operation: What dials go towards, and what the check does in full.
         surrogate: The loss, in the place of the metric.
-        points: Of the quadrature.
+        points: Of the quadrature; forwards that correct.
         draws: Of signs.
         check: So many components are checked.
     """
@@ -131,7 +135,8 @@ def screen(
     if world > 1:
         raise OperationError(
             f"method={asked.method!r} runs in one process, but {world} measure "
-            "together; call it in one of them, without torch.distributed"
+            "together; have each of them score on its own: "
+            "engine=Engine(sharded=False)"
         )
     metric: AbstractMetric
     if asked.method == "influence":
@@ -174,7 +179,7 @@ def screen(
             "method": asked.method,
             "loss": metric.name,
             "mode": mode_name(asked.operation),
-            "points": asked.points if asked.method == "integrated" else None,
+            "points": asked.points if asked.method in POINTED else None,
             "repeats": asked.draws if asked.method == "hessian" else None,
             "joint": found.joint,
             "check": told,
@@ -219,6 +224,9 @@ def _found(
     if asked.method == "hessian":
         return _Found(*measure_traces(measurement, plan, loss, asked.draws, evidence))
     points = asked.points if asked.method == "integrated" else None
+    if asked.method == "corrected":
+        drawn = draw_effects(measurement, plan, loss, asked.points)
+        return _Found(corrected(plan, _notes(plan), drawn, evidence), drawn.passed)
     derived = derive_by_dials(measurement, plan, loss, points)
     if asked.method == "fisher":
         derived.scores.values = [x**2 / 2 for x in derived.scores.values]
@@ -238,7 +246,10 @@ def _scored(
     values: PerSample,
     evidence: Evidence,
 ) -> list[Score]:
-    notes = [note([variant]) for variant in plan.variants]
-    if asked.method == "influence":  # nothing was done: there is nothing to tell of it
-        notes = [""] * len(notes)
+    # Influence does nothing: there is nothing to tell of it.
+    notes = [""] * len(plan.names) if asked.method == "influence" else _notes(plan)
     return scored(plan.names, notes, asked.method, values, evidence, measurement.seed)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [note([variant]) for variant in plan.variants]

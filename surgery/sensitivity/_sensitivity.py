@@ -124,6 +124,7 @@ def sensitivity(
             group.
         method: `None` for curves; `"taylor"` (d loss / d dial at 0), `"integrated"`
             (its mean while all dials turn together: scores sum to the joint effect),
+            `"corrected"` (the slope, and what it is off by on drawn samples),
             `"fisher"` (half its mean square), `"hessian"` (the trace of the Hessian by
             the component's parameters), `"influence"` (1 - cosine of input and output).
         perturb: `"noise"` (Gaussian, relative to each tensor's root mean square;
@@ -144,7 +145,8 @@ def sensitivity(
             points differ by no more than this, in units of the (first) metric. Each
             round is one more pass over the data.
         surrogate: For methods, the loss, where the metric has no gradient.
-        points: Backward passes of `"integrated"` per batch.
+        points: Backward passes of `"integrated"` per batch; forwards that `"corrected"`
+            draws effects from, in each of which a sample lacks one component.
         check: For methods: how many components are measured exactly too, to tell
             whether scores can be trusted; 0 for none.
         metric: As for `rank`.
@@ -261,6 +263,7 @@ def _refuse(
 def _told(asked: Asked, curves: Curves) -> dict[str, Any]:
     return {
         "perturb": asked.perturbation.name,
+        "operation": asked.perturbation.told(asked.levels[-1]),
         "levels": list(asked.levels),
         "repeats": asked.repeats,
         "tolerance": asked.tolerance,

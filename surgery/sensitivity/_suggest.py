@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ from surgery.ops import (
     AbstractNewValue,
     AbstractOperation,
     AbstractParameterOperation,
-    Prune,
     Quantize,
     acts_on_outputs,
 )
@@ -35,7 +35,7 @@ from surgery.sensitivity._budget import Choice, spend
 from surgery.sensitivity._curve import better_of, harm
 from surgery.sensitivity._perturbation import Perturb, Perturbation, as_perturbation
 from surgery.sensitivity._point import Point
-from surgery.sensitivity._suggestion import Proposed, Suggestion
+from surgery.sensitivity._suggestion import Proposed, Suggestion, members_of
 from surgery.stats import Evidence
 
 SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
@@ -90,6 +90,7 @@ def suggested(
     mine = [p for p in points if (p.group, p.metric) == (first.group, first.metric)]
     up = better_of(told, first.metric)
     perturbation = _again(first.perturb, perturb)
+    _require_same(perturbation, told)
     with measuring(
         model,
         data,
@@ -107,13 +108,14 @@ def suggested(
             operation, dial = perturbation.at(mine[-1].level)
             plan = plan_variants(
                 measurement.model,
-                list(names),
+                [members_of(name) for name in names],
                 measurement.seen,
                 operation,
                 dial,
                 lambda components: measurement.variant(components, operation, dial),
                 skip=False,
             )
+            _require_apart(plan)
             choices = _choices(measurement, plan, mine, perturbation, up)
             tried = _proposals(choices, max_drop)
             if not tried:
@@ -198,13 +200,45 @@ def _again(name: str, given: Perturb | None) -> Perturbation:
         perturbation = as_perturbation("dial", dial)
     else:
         perturbation = as_perturbation(name, None)
-    operation = perturbation.operation
-    if not (isinstance(operation, Quantize | Prune) or acts_on_outputs(operation)):
+    if not perturbation.makes_smaller:
         raise OperationError(
             f"{perturbation.name!r} makes nothing smaller, so that there is nothing to "
             "suggest; take curves of perturb='quantize', 'prune' or 'dial'"
         )
     return perturbation
+
+
+def _require_same(perturbation: Perturbation, told: Mapping[str, JSONValue]) -> None:
+    """Refuse to verify something else than the curves are of.
+
+    Raises:
+        OperationError: A name does not tell all options, or others were given.
+    """
+    levels, wanted = told.get("levels"), told.get("operation")
+    if not isinstance(levels, list) or wanted is None:  # of an earlier version
+        return
+    got = perturbation.told(float(str(levels[-1])))
+    if got != wanted:
+        raise OperationError(
+            f"these curves are of {wanted}, and {got} would be verified; pass the "
+            "operation that they were measured with: perturb="
+        )
+
+
+def _require_apart(plan: Plan) -> None:
+    """Refuse rows that change one tensor: it can have one level only.
+
+    Raises:
+        OperationError: There are such.
+    """
+    for (one, a), (other, b) in itertools.combinations(
+        zip(plan.names, plan.variants, strict=True), 2
+    ):
+        if a.changes() & b.changes():
+            raise OperationError(
+                f"{one} and {other} have parameters in common, which can have one "
+                "level only; suggest from curves of components that have none"
+            )
 
 
 def _choices(

@@ -19,10 +19,10 @@ from tests.engine.sharded import ALIKE
 ROOT = Path(__file__).parent.parent.parent
 
 
-def launched(folder: Path, world: int) -> Path:
+def launched(folder: Path, world: int, module: str = "tests.engine.sharded") -> Path:
     program = f"-m torch.distributed.run --standalone --nproc-per-node {world}"
     done = subprocess.run(
-        [sys.executable, *program.split(), "-m", "tests.engine.sharded", str(folder)],
+        [sys.executable, *program.split(), "-m", module, str(folder)],
         capture_output=True,
         text=True,
         cwd=ROOT,
