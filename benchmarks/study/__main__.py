@@ -62,7 +62,7 @@ def main() -> None:
     """Run the rounds and write their section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=7.0, help="of a trial")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a trial")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--layers", type=int, default=len(LAYERS))
     parser.add_argument("--page", type=Path, default=RESULTS, help="what is written")
