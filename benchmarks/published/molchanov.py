@@ -53,12 +53,12 @@ FULL = Setup(
         lr=0.1,
         weight_decay=1e-4,
         shift=1,
-        noise=1.0,
+        noise=0.5,
     ),
     batches=4,
 )
 TINY = Setup(
-    Recipe(ResidualShape(blocks=1, width=4), epochs=1, lr=0.1, noise=1.0, images=128),
+    Recipe(ResidualShape(blocks=1, width=4), epochs=1, lr=0.1, noise=0.5, images=128),
     batches=2,
     size=32,
 )

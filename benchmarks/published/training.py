@@ -109,6 +109,7 @@ TINY_TRANSFORMER = Recipe(
 def obtain(recipe: Recipe, seed: int, folder: Path) -> Trained:
     """The recipe's network: from `folder` if it is there, else by training."""
     train, test = _digits(recipe, seed)
+    noisy = [_with_noise(data, recipe, seed) for data in (train, test)]
     path = folder / "models" / f"{recipe.fingerprint()}-{seed}.safetensors"
     with seeded(seed):
         model = recipe.shape.build()
@@ -116,7 +117,7 @@ def obtain(recipe: Recipe, seed: int, folder: Path) -> Trained:
             _save(path, _fit(model, recipe, train))
     states = _load(path)
     model.load_state_dict(states[recipe.epochs])
-    return Trained(model.eval(), states, [train], [test])
+    return Trained(model.eval(), states, noisy[:1], noisy[1:])
 
 
 def _digits(recipe: Recipe, seed: int) -> tuple[Pair, Pair]:
@@ -129,9 +130,14 @@ def _digits(recipe: Recipe, seed: int) -> tuple[Pair, Pair]:
     y = torch.where(
         torch.rand(y.shape, generator=draws) < recipe.random_labels, lots, y
     )
-    test_x, test_y = _split("test")
-    test_x = test_x + recipe.noise * torch.randn(test_x.shape, generator=draws)
-    return (x, y), (test_x, test_y)
+    return (x, y), _split("test")
+
+
+def _with_noise(data: Pair, recipe: Recipe, seed: int) -> Pair:
+    """One draw of the noise, to measure with; training draws its own."""
+    images, labels = data
+    draws = torch.Generator().manual_seed(seed)
+    return images + recipe.noise * torch.randn(images.shape, generator=draws), labels
 
 
 def _split(split: Literal["train", "validation", "test"]) -> Pair:
