@@ -50,8 +50,9 @@ FULL = Setup(
     Recipe(
         ResidualShape(blocks=1, width=32),
         epochs=20,
-        lr=0.1,
-        weight_decay=1e-4,
+        lr=5e-3,
+        optimizer="adamw",
+        weight_decay=0.02,
         shift=1,
         noise=0.5,
     ),

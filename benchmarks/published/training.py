@@ -41,6 +41,7 @@ class Recipe:
         lr: Peak learning rate of a one-cycle schedule.
         optimizer: `"sgd"` with momentum 0.9, or `"adamw"`.
         weight_decay: Of either.
+        clip: Largest norm of the gradient, if it is to be bounded.
         shift: Training images are moved by up to so many pixels.
         noise: Standard deviation of Gaussian noise on all images (ink is 2, paper 0),
             drawn anew for each batch of training.
@@ -54,6 +55,7 @@ class Recipe:
     lr: float
     optimizer: Literal["sgd", "adamw"] = "sgd"
     weight_decay: float = 0.0
+    clip: float | None = None
     batch_size: int = 64
     shift: int = 0
     noise: float = 0.0
@@ -89,11 +91,12 @@ class Trained:
 
 
 TRANSFORMER = Recipe(
-    TransformerShape(blocks=12, width=64, heads=4),
-    epochs=25,
+    TransformerShape(blocks=12, width=48, heads=4),
+    epochs=50,
     lr=2e-3,
     optimizer="adamw",
     weight_decay=0.05,
+    clip=1.0,
     shift=1,
 )
 """Three of the papers are about transformers, and share this one."""
@@ -158,6 +161,8 @@ def _fit(model: nn.Module, recipe: Recipe, data: Pair) -> dict[int, dict[str, Te
             loss = F.cross_entropy(model(_altered(x[chosen], recipe)), y[chosen])
             optimizer.zero_grad()
             loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
             schedule.step()
         if epoch in (*recipe.keep, recipe.epochs):

@@ -76,7 +76,12 @@ class Setup:
 
 
 RESIDUAL = Recipe(
-    ResidualShape(blocks=9, width=16), epochs=20, lr=0.1, weight_decay=1e-4, shift=1
+    ResidualShape(blocks=9, width=16),
+    epochs=20,
+    lr=5e-3,
+    optimizer="adamw",
+    weight_decay=0.02,
+    shift=1,
 )
 FULL = Setup(
     RESIDUAL,
