@@ -90,7 +90,7 @@ class TransformerShape(AbstractShape):
             depth=self.blocks,
             num_heads=self.heads,
             mlp_ratio=2,
-            weight_init="skip",  # the layers' own: timm's is for widths ten times larger
+            weight_init="skip",  # the layers' own: timm's is for far larger widths
         )
         # As large as patches: at timm's 0.02 few images never show where a patch is.
         nn.init.normal_(cast("Tensor", model.pos_embed), std=0.5)

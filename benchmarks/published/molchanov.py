@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +26,17 @@ CLAIM = Claim(
     says="The squared first-order Taylor expansion by a gate after BatchNorm "
     "correlates above 93 % with the squared change of the loss when the filter is "
     "removed.",
-    here="A ResNet of 3 blocks, 32 to 128 channels, on digits under noise, so that "
-    "the loss stays away from zero as on ImageNet; gates on all channels of all "
-    "BatchNorms; both sides squared per minibatch of 64 training images and averaged "
-    "over 4.",
+    here="A ResNet of 3 blocks, 64 to 256 channels, on digits under noise, so that "
+    "the loss stays away from zero as on ImageNet; gates on the channels of all "
+    "BatchNorms in blocks, of which a random quarter is removed one by one; both sides "
+    "squared per minibatch of 64 training images and averaged over 4.",
     criteria=(
         Criterion("accuracy", "accuracy of the ResNet", "at least", 0.8),
         Criterion(
-            "pearson", "Pearson of estimate and truth over all filters", "at least", 0.9
+            "pearson",
+            "Pearson of estimate and truth over filters of all layers",
+            "at least",
+            0.9,
         ),
     ),
 )
@@ -39,36 +44,43 @@ CLAIM = Claim(
 
 @dataclass(frozen=True)
 class Setup:
-    """The net, and the minibatches that importance is averaged over."""
+    """The net, the share of filters, minibatches that importance is averaged over."""
 
     recipe: Recipe
+    share: float
     batches: int
     size: int = 64
 
 
 FULL = Setup(
     Recipe(
-        ResidualShape(blocks=1, width=32),
-        epochs=20,
+        ResidualShape(blocks=1, width=64),
+        epochs=15,
         lr=5e-3,
         optimizer="adamw",
         weight_decay=0.02,
         shift=1,
         noise=0.5,
     ),
+    share=0.25,
     batches=4,
 )
 TINY = Setup(
     Recipe(ResidualShape(blocks=1, width=4), epochs=1, lr=0.1, noise=0.5, images=128),
+    share=0.5,
     batches=2,
     size=32,
 )
-FILTERS = "stages.*.*.bn*:channel#*"
+FILTERS = re.compile(r"^stages\..*\.bn\d:")
 
 
 def measure(setup: Setup, seed: int, folder: Path) -> Measured:
-    """Both importances of every filter."""
+    """Both importances of filters of all layers."""
     net = obtain(setup.recipe, seed, folder)
+    images = net.train[0][0][:2]
+    parts = surgery.components(net.model, images, kinds=["channel"])
+    filters = [part.name for part in parts if FILTERS.search(part.name)]
+    chosen = random.Random(seed).sample(filters, round(setup.share * len(filters)))
     estimate: dict[str, float] = defaultdict(float)
     truth: dict[str, float] = defaultdict(float)
     batches = zip(*(tensor.split(setup.size) for tensor in net.train[0]), strict=True)
@@ -76,14 +88,14 @@ def measure(setup: Setup, seed: int, folder: Path) -> Measured:
         scores = surgery.sensitivity(
             net.model,
             [batch],
-            FILTERS,
+            chosen,
             method="taylor",
             metric="cross_entropy",
             check=0,
             progress=False,
         )
         exact = surgery.rank(
-            net.model, [batch], FILTERS, metric="cross_entropy", progress=False
+            net.model, [batch], chosen, metric="cross_entropy", progress=False
         )
         for score in scores:
             estimate[score.component] += score.score**2 / setup.batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def lines(
     """A line for the median of all seeds, over a faint one for each."""
     for values in seeds:
         axes.plot(x, values, color=color, linewidth=0.8, alpha=0.4)
-    middle = [sorted(column)[len(column) // 2] for column in zip(*seeds, strict=True)]
+    middle = [statistics.median(column) for column in zip(*seeds, strict=True)]
     axes.plot(
         x, middle, color=color, linewidth=1.8, marker=mark, markersize=4, label=label
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import surgery
@@ -118,7 +119,7 @@ def measure(setup: Setup, seed: int, folder: Path) -> Measured:
 
 
 def draw(found: Sequence[Measured]) -> Figure:
-    """Both ways beside each other; a map of all epochs, of the median seed's kind."""
+    """Both ways beside each other; each layer set back to later and later epochs."""
     figure, (ways, over) = panels("one layer set back or drawn anew", "over training")
     layers = range(len(found[0].curves["drawn"]))
     names = [*(f"{i + 1}" for i in layers[:-1]), "head"]
@@ -133,10 +134,10 @@ def draw(found: Sequence[Measured]) -> Figure:
             statistics.median(m.curves[f"at {epoch}"][place] for m in found)
             for epoch in epochs
         ]
-        shade = str(0.75 * place / len(names))
-        over.plot(range(len(epochs)), middle, marker="o", markersize=4, color=shade)
-        over.annotate(name, (0, middle[0]), xytext=(-12, -3), fontsize=7,
-                      textcoords="offset points", color=shade)  # fmt: skip
+        shade = colormaps["viridis"](0.9 * place / len(names))
+        over.plot(
+            range(len(epochs)), middle, "o-", markersize=4, color=shade, label=name
+        )
     over.set_xticks(range(len(epochs)), labels=[str(epoch) for epoch in epochs])
     over.set_ylim(0, 1.03)
     labels(ways, "layer", "accuracy")
