@@ -28,8 +28,8 @@ CLAIM = Claim(
     "removed.",
     here="A ResNet of 3 blocks, 64 to 256 channels, on digits under noise, so that "
     "the loss stays away from zero as on ImageNet; gates on the channels of all "
-    "BatchNorms in blocks, of which a random quarter is removed one by one; both sides "
-    "squared per minibatch of 64 training images and averaged over 4.",
+    "BatchNorms in blocks, of which a random quarter is removed one by one; both "
+    "sides squared per minibatch of 64 training images and averaged over 4.",
     criteria=(
         Criterion("accuracy", "accuracy of the ResNet", "at least", 0.8),
         Criterion(
@@ -39,6 +39,11 @@ CLAIM = Claim(
             0.9,
         ),
     ),
+    remark="A first version, with half as many channels (32 to 128), gave 0.80, 0.84 "
+    "and 0.88 with Spearman 0.97 to 0.98: it did not hold. What was off were the "
+    "first stage's 32 filters, each of which is a large step on a bent loss, and "
+    "larger than its slope says; in the last stage Pearson was 0.93 to 0.99. The "
+    "paper's smallest ResNet begins with 64.",
 )
 
 

@@ -63,6 +63,11 @@ CLAIM = Claim(
             0.15,
         ),
     ),
+    remark="A first version, with 16 to 64 channels, was measured with one seed: "
+    "median loss 0.002, plain net 0.097, largest step 0.168, and blocks that change "
+    "the resolution lost 0.07 less than others: without either of them accuracy "
+    "stayed at 0.98, without the first block of all it was 0.16. Its first stage did "
+    "the whole task.",
 )
 
 

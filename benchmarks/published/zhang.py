@@ -51,6 +51,7 @@ CLAIM = Claim(
             -0.02,
         ),
     ),
+    remark="The second layer is about as critical as the first here.",
 )
 
 
