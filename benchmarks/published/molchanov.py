@@ -40,10 +40,10 @@ CLAIM = Claim(
         ),
     ),
     remark="A first version, with half as many channels (32 to 128), gave 0.80, 0.84 "
-    "and 0.88 with Spearman 0.97 to 0.98: it did not hold. What was off were the "
-    "first stage's 32 filters, each of which is a large step on a bent loss, and "
-    "larger than its slope says; in the last stage Pearson was 0.93 to 0.99. The "
-    "paper's smallest ResNet begins with 64.",
+    "and 0.88 with Spearman 0.97 to 0.98: it did not hold. Off were the first stage's "
+    "32 filters, each of which is a large step on a loss that bends, with more effect "
+    "than the slope says; in the last stage Pearson was 0.93 to 0.99. The paper's "
+    "ResNets begin with 64 channels.",
 )
 
 
