@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -13,11 +14,10 @@ def summary(claims: Sequence[tuple[Claim, Sequence[Measured]]]) -> str:
     lines = ["| paper | claim | criteria met | |", "|---|---|---|---|"]
     for claim, found in claims:
         judged = judge(claim, found)
-        met = sum(one.holds for one in judged)
-        paper = claim.paper.partition(",")[0]
+        met = f"{sum(one.holds for one in judged)} of {len(judged)}" if found else ""
+        paper, year, _ = re.split(r"(\d{4})", claim.paper, maxsplit=1)
         lines.append(
-            f"| {paper} | {claim.says} | {met} of {len(judged)} | "
-            f"**{verdict(judged)}** |"
+            f"| {paper}{year} | {claim.says} | {met} | **{verdict(judged)}** |"
         )
     return "\n".join(lines)
 
