@@ -49,7 +49,7 @@ def table(judged: Sequence[Judged], seeds: Sequence[int]) -> str:
         cells = " | ".join("" if v is None else _number(v) for v in values)
         lines.append(
             f"| {asked.says} | {asked.way} {asked.bound:g} | {cells} | "
-            f"**{'holds' if one.holds else 'DOES NOT HOLD'}** |"
+            f"**{verdict([one])}** |"
         )
     return "\n".join(lines)
 

@@ -60,6 +60,8 @@ def test_tables_show_each_seed_the_median_and_what_does_not_hold() -> None:
         "| what is lost | at most 0.1 | 0.000 | 0.100 | 0.300 | 0.100 | **holds** |"
     )
     assert kept.endswith("| 0.600 | **DOES NOT HOLD** |")
+    few = table(judge(CLAIM, found[:1]), [0]).splitlines()[2]
+    assert few.endswith("| 0.000 | 0.000 | **not judged, fewer than 3 seeds** |")
     assert "1 of 2" in summary([(CLAIM, found)])
     text = section(CLAIM, found, "plots/made.png")
     assert "DOES NOT HOLD" in text and "(plots/made.png)" in text
