@@ -49,6 +49,11 @@ CLAIM = Claim(
             0.8,
         ),
     ),
+    remark="Patching is a harder case here than in the paper, whose pairs of inputs "
+    "differ in a token, and whose nodes are heads at one position: here all of a "
+    "head's output gives way to that for another image. The exact effects are nearly "
+    "all harmful, and several times what the slope says, of which one part cancels "
+    "over random pairs.",
 )
 
 
