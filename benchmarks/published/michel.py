@@ -161,7 +161,7 @@ def draw(found: Sequence[Measured]) -> Figure:
     lines(single, range(len(kept[0])), kept, BLUE, "")
     labels(one, "head, sorted", "accuracy")
     labels(more, "share removed", "accuracy")
-    labels(single, "layer", "accuracy with its best head only")
+    labels(single, "layer", "accuracy, best head only")
     for axes in (one, more, single):
         axes.set_ylim(0, 1.03)
     return figure

@@ -137,6 +137,7 @@ def draw(found: Sequence[Measured]) -> Figure:
         top = max(max(one.curves["truth"]) for one in found)
         axes.plot([0, top], [0, top], color="#262626", linewidth=0.8, linestyle="--")
         labels(axes, "Taylor, squared", "exact change of the loss, squared")
+    plain.ticklabel_format(style="sci", scilimits=(0, 0))
     low = max(top * 1e-8, 1e-12)
     logs.set(xscale="log", yscale="log", xlim=(low, top * 2), ylim=(low, top * 2))
     return figure
