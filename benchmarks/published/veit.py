@@ -25,7 +25,7 @@ CLAIM = Claim(
     says="Deleting one block of a ResNet barely matters, except where the resolution "
     "changes; deleting one layer of a plain net leaves chance; the error grows "
     "smoothly with the number of blocks deleted.",
-    here="A ResNet of 3 x 9 blocks of 4 to 16 channels with shortcuts that have no "
+    here="A ResNet of 3 x 9 blocks of 16 to 64 channels with shortcuts that have no "
     "parameters (branches to zero), and a plain net of 15 layers with BatchNorm "
     "(layers that keep their shape passed over); 1 to 10 of the 27 blocks in 10 "
     "random orders.",
@@ -63,11 +63,11 @@ CLAIM = Claim(
             0.15,
         ),
     ),
-    remark="A first version, with 16 to 64 channels, was measured with one seed: "
-    "median loss 0.002, plain net 0.097, largest step 0.168, and blocks that change "
-    "the resolution lost 0.07 less than others: without either of them accuracy "
-    "stayed at 0.98, without the first block of all it was 0.16. Its first stage did "
-    "the whole task.",
+    remark="Blocks that change the resolution are not the peaks here: with 8 x 8 "
+    "pixels the first stage can see and do all of the task, and it is the first "
+    "blocks of all without which accuracy breaks down, while most others are worth "
+    "next to nothing. With 4 to 16 channels the net learned less (0.92 and 0.90 in "
+    "two seeds), and the changers lost 0.08 less and 0.06 more than others.",
 )
 
 
@@ -82,7 +82,7 @@ class Setup:
 
 
 RESIDUAL = Recipe(
-    ResidualShape(blocks=9, width=4),  # so few that no stage can do it all
+    ResidualShape(blocks=9, width=16),
     epochs=20,
     lr=5e-3,
     optimizer="adamw",
