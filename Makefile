@@ -21,11 +21,11 @@ PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest
 # Another active environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME CONDA_PREFIX
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-heavy test-min lint types bench bench-peers conformance docs \
-  clean
+.PHONY: help demo test test-heavy test-min lint types bench bench-peers bench-published \
+  conformance docs clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## train two small models and rank their parts
 	$(BIN)/surgery demo
@@ -55,6 +55,9 @@ bench: $(READY)  ## how long a sweep takes, and what a cut costs
 
 bench-peers: $(PEERS_READY)  ## the same sweeps by captum, nnsight and pyvene
 	$(PEERS)/python -m benchmarks.sweep --peers
+
+bench-published: $(READY)  ## what seven papers say of parts, on small models
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.published
 
 conformance: $(READY)  ## every part of whole model zoos; RESULTS.md says what came out
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.conformance

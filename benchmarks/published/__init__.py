@@ -1,0 +1,1 @@
+"""Published claims about parts of networks, reproduced in shape on small models."""
