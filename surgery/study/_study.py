@@ -195,13 +195,17 @@ class Study:
         """
         if executor is None:
             executor = executor_of(workers, devices, memory)
-        design = self._design(seeds)
         named = [arms] if isinstance(arms, str) else arms
-        with locked(self.folder), Storage(self.folder) as storage:
-            session = Session(design, storage, self.policy, self.objectives, named)
-            session.reopen(again)
-            session.record(self._configs)
-            session.drive(executor, self._trackers, retries, progress)
+        try:
+            executor.warm_up()
+            design = self._design(seeds)
+            with locked(self.folder), Storage(self.folder) as storage:
+                session = Session(design, storage, self.policy, self.objectives, named)
+                session.reopen(again)
+                session.record(self._configs)
+                session.drive(executor, self._trackers, retries, progress)
+        finally:
+            executor.close()
         return self._results(design)
 
     def results(self, *, seeds: Seeds | None = None) -> StudyResults:

@@ -76,6 +76,7 @@ class _Run:
             ("value",),
         )
         self._setting = Setting({"fails": fails})
+        self.executor.warm_up()
         self.executor.open(recipe, self._listen, answers=bool(answer))
 
     def __enter__(self) -> _Run:

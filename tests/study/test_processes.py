@@ -74,6 +74,24 @@ def test_a_killed_worker_loses_its_trial_which_is_run_again(tmp_path: Path) -> N
     assert trials.attempt.to_dict() == {"base": 1, "fc2": 2, "fc3": 1}
 
 
+def test_workers_start_before_the_study_is_checked_and_end_if_it_is_wrong(
+    tmp_path: Path,
+) -> None:
+    started: list[int] = []
+
+    class Watched(LocalProcesses):  # type: ignore[misc] # pyright: ignore
+        def warm_up(self) -> None:
+            super().warm_up()
+            started.extend(w.process.pid or 0 for w in self._workers)
+
+    study = small.study(tmp_path, seeds=1)
+    study.layers.include("fc9")
+    with pytest.raises(StudyError, match="fc9"):
+        study.run(executor=Watched(2, threads=1), progress=False)
+    assert len(started) == 2
+    assert not any(map(is_alive, started))
+
+
 def test_a_worker_whose_children_live_on_is_still_missed(tmp_path: Path) -> None:
     config = {**small.CONFIG, "log_dir": str(tmp_path)}
     study = small.study(

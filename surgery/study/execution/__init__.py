@@ -9,4 +9,5 @@ from surgery.study.execution._preparation import prepare as prepare
 from surgery.study.execution._recipe import Factories as Factories
 from surgery.study.execution._recipe import Recipe as Recipe
 from surgery.study.execution._reporter import Reporter as Reporter
+from surgery.study.execution._run import load_optimizers as load_optimizers
 from surgery.study.execution._run import run_trial as run_trial

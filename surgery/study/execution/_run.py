@@ -49,7 +49,7 @@ def run_trial(
         device: Where to train.
         one_step: End after the first step of an optimizer, or the first `log`.
     """
-    _load_optimizers()
+    load_optimizers()
     start = time.perf_counter()
     with preserved_rng():
         outcome = _outcome(recipe, request, listener, device, one_step)
@@ -57,7 +57,7 @@ def run_trial(
 
 
 @functools.cache
-def _load_optimizers() -> None:
+def load_optimizers() -> None:
     """Have torch import what it imports with the first optimizer of a process.
 
     Those are seconds, which the first trial of each worker would seem to take longer.

@@ -26,8 +26,8 @@ class Done:
 class AbstractExecutor(ABC):
     """Runs trials; knows neither storage nor policies.
 
-    The driver calls `open`, then `submit` and `wait` in turns from one thread, then
-    `close`, also after errors. An executor owes:
+    The driver calls `warm_up` and `open`, then `submit` and `wait` in turns from one
+    thread, then `close`, also after errors. An executor owes:
 
     - every trial submitted is reported by `wait` exactly once, unless `close` comes
       first: a worker that ends takes its trial down as `Done` with the failure `lost`;
@@ -44,6 +44,12 @@ class AbstractExecutor(ABC):
     @abstractmethod
     def capacity(self) -> int:
         """How many trials may run at once."""
+
+    def warm_up(self) -> None:  # noqa: B027
+        """Begin what takes long and needs no recipe; `open` follows, or only `close`.
+
+        It is called before the study is checked, which takes seconds too.
+        """
 
     @abstractmethod
     def open(self, recipe: Recipe, listener: Listener, *, answers: bool) -> None:

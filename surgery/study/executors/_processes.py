@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -17,7 +18,7 @@ from surgery.study.execution import Listener, Logged, Recipe
 from surgery.study.executors._base import AbstractExecutor, Done
 from surgery.study.executors._inline import default_devices
 from surgery.study.executors._slots import slots
-from surgery.study.executors._worker import Broken, Ready, Task, work
+from surgery.study.executors._worker import Begin, Broken, Ready, Task, work
 from surgery.study.trials import Outcome, Request, State
 
 _PATIENCE = 2.0  # seconds that a worker is given to end by itself
@@ -65,8 +66,7 @@ class LocalProcesses(AbstractExecutor):
         self._slots = slots(self._devices, workers, memory)
         self._threads = threads or max(1, cores() // len(self._slots))
         self._workers: list[_Worker] = []
-        self._recipe = b""
-        self._answers = False
+        self._begin: Begin | None = None
         self._listener: Listener | None = None
         self._stillborn = 0
 
@@ -74,27 +74,31 @@ class LocalProcesses(AbstractExecutor):
     def capacity(self) -> int:
         return len(self._slots)
 
+    def warm_up(self) -> None:
+        _require_importable_main()
+        while len(self._workers) < min(self.capacity, cores()):
+            self._started()
+
     def open(self, recipe: Recipe, listener: Listener, *, answers: bool) -> None:
         _require_importable_main()
         try:
-            self._recipe = pickle.dumps(recipe)
+            self._begin = Begin(pickle.dumps(recipe), answers)
         except Exception as error:
             raise StudyError(
                 f"the study cannot be sent to worker processes ({error}): define its "
                 "functions at the top level of a file, not as lambdas "
                 "or inside functions, or run it with workers=1"
             ) from error
-        self._listener, self._answers = listener, answers
+        self._listener = listener
+        for worker in self._workers:
+            _send(worker.pipe, self._begin)
 
     def submit(self, request: Request, *, one_step: bool = False) -> None:
         free = next((w for w in self._workers if not w.trial), None)
         if free is None:
             free = self._started()
         free.trial = request.id
-        try:
-            free.pipe.send(Task(request, one_step))
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it is dead: `wait` finds it, and what it was given
+        _send(free.pipe, Task(request, one_step))
 
     def wait(self, timeout: float) -> Sequence[Done]:
         done: list[Done] = []
@@ -116,7 +120,7 @@ class LocalProcesses(AbstractExecutor):
         return done
 
     def close(self) -> None:
-        workers, self._workers = self._workers, []
+        workers, self._workers, self._begin = self._workers, [], None
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
@@ -152,8 +156,9 @@ class LocalProcesses(AbstractExecutor):
                 )
             case Logged():
                 assert self._listener is not None
+                assert self._begin is not None
                 answer = self._listener(message)
-                if self._answers:
+                if self._begin.answers:
                     worker.pipe.send(answer)
             case Done():
                 worker.trial = ""
@@ -189,12 +194,14 @@ class LocalProcesses(AbstractExecutor):
         device = self._free_slot()
         process = context.Process(
             target=work,
-            args=(theirs, self._recipe, device, self._threads, self._answers),
+            args=(theirs, device, self._threads),
             name=f"surgery worker on {device}",
             daemon=False,  # daemons may have no children, which DataLoaders need
         )
         process.start()
         theirs.close()
+        if self._begin is not None:
+            _send(ours, self._begin)
         worker = _Worker(process, ours, device)
         self._workers.append(worker)
         return worker
@@ -205,6 +212,12 @@ class LocalProcesses(AbstractExecutor):
         for worker in self._workers:
             left.remove(worker.device)
         return left[0]
+
+
+def _send(pipe: Connection, message: object) -> None:
+    """Tell a worker; of one that is dead `wait` finds out, and what it was given."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(message)
 
 
 def cores() -> int:

@@ -14,10 +14,23 @@ from typing import cast
 
 import torch
 
-from surgery.study.execution import Logged, Recipe, run_trial
+from surgery.study.execution import Logged, Recipe, load_optimizers, run_trial
 from surgery.study.executors._base import Done
 from surgery.study.executors._output import moved_to
 from surgery.study.trials import Outcome, Request
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What all trials have in common, pickled.
+
+    Attributes:
+        recipe: The recipe.
+        answers: Whether trials wait for what the driver says to what they log.
+    """
+
+    recipe: bytes
+    answers: bool
 
 
 @dataclass(frozen=True)
@@ -40,24 +53,24 @@ class Broken:
     why: str
 
 
-def work(
-    pipe: Connection, recipe: bytes, device: str, threads: int, answers: bool
-) -> None:
-    """The whole life of a worker."""
+def work(pipe: Connection, device: str, threads: int) -> None:
+    """The whole life of a worker: it is told of the study when that is known."""
     # An interrupt from the keyboard goes to all processes; the driver ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     torch.set_num_threads(max(1, min(threads, torch.get_num_threads())))
+    load_optimizers()
     try:
-        known = cast(Recipe, pickle.loads(recipe))  # from our own driver
-    except Exception as error:
-        pipe.send(Broken(f"{type(error).__name__}: {error}"))
-        return
-    pipe.send(Ready())
-    try:
+        begin = cast(Begin, pipe.recv())
+        try:
+            known = cast(Recipe, pickle.loads(begin.recipe))  # from our own driver
+        except Exception as error:
+            pipe.send(Broken(f"{type(error).__name__}: {error}"))
+            return
+        pipe.send(Ready())
         while True:
             task = cast(Task, pipe.recv())
-            outcome = _done(pipe, known, task, device, answers)
+            outcome = _done(pipe, known, task, device, begin.answers)
             pipe.send(Done(task.request.id, outcome))
             if outcome.failure == "memory":
                 return  # a fresh process has all of its memory
