@@ -23,8 +23,9 @@ from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
 from surgery_backends.fused import CudaGraphEvaluator, FusedEvaluator
 from surgery_backends.fused._choice import Choice
+from surgery_backends.fused._plan import Pass
 from surgery_backends.fused._planner import Planner
-from surgery_backends.fused._program import Pass, fuse
+from surgery_backends.fused._program import fuse
 from tests.backends.fused.rehearsal import rehearse
 from tests.excision.models import real_model
 

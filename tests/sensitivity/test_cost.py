@@ -19,7 +19,8 @@ from surgery.targets import resolve_each
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
 from surgery_backends.fused._memory import peak_bytes
-from surgery_backends.fused._program import Pass, Plan, fuse
+from surgery_backends.fused._plan import Pass, Plan
+from surgery_backends.fused._program import fuse
 from tests.sensitivity.conftest import Net, made
 
 LEVELS, DRAWS = (0.01, 0.03, 0.1, 0.3, 1.0), 3

@@ -11,7 +11,8 @@ from torch import fx, nn
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._flops import flops_by_node
-from surgery_backends.fused._program import FusedProgram, Pass, Plan, fuse
+from surgery_backends.fused._plan import Pass, Plan
+from surgery_backends.fused._program import FusedProgram, fuse
 from surgery_backends.fused._sizes import Sizes
 
 _SECONDS, _RUNS = 0.1, 5

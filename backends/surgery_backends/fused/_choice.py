@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from surgery_backends.fused._program import Pass
+from surgery_backends.fused._plan import Pass
 
 Item = TypeVar("Item")
 

@@ -27,7 +27,8 @@ from surgery_backends.fused._evaluator import FusedEvaluator
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._piece import Function, Piece
 from surgery_backends.fused._pieces import in_pieces
-from surgery_backends.fused._program import FusedProgram, Plan, fuse
+from surgery_backends.fused._plan import Plan
+from surgery_backends.fused._program import FusedProgram, fuse
 from surgery_backends.fused._tolerance import tolerance
 
 _KINDS: Final = 3

@@ -11,7 +11,8 @@ from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._choice import Choice
 from surgery_backends.fused._memory import needed_bytes
-from surgery_backends.fused._program import FusedProgram, Pass
+from surgery_backends.fused._plan import Pass
+from surgery_backends.fused._program import FusedProgram
 
 _FEW = 3
 _SECONDS = 2.0

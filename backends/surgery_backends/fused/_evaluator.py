@@ -21,8 +21,9 @@ from surgery_backends.fused._direct import DirectExecutor
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
+from surgery_backends.fused._plan import Pass, Plan
 from surgery_backends.fused._planner import Planner
-from surgery_backends.fused._program import FusedProgram, Pass, Plan
+from surgery_backends.fused._program import FusedProgram
 from surgery_backends.fused._tolerance import tolerance
 
 _GRAPHS = 3

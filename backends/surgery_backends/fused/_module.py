@@ -12,7 +12,8 @@ from surgery.errors import BackendError
 from surgery_backends._trial import Trial
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import Pass, Plan, fuse
+from surgery_backends.fused._plan import Pass, Plan
+from surgery_backends.fused._program import fuse
 
 
 def fuse_module(

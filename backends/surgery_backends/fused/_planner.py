@@ -14,7 +14,7 @@ from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._choice import Choice
 from surgery_backends.fused._contest import Contest
 from surgery_backends.fused._memory import needed_bytes
-from surgery_backends.fused._program import Pass
+from surgery_backends.fused._plan import Pass
 from surgery_backends.fused._tolerance import tolerance
 
 SHARE = 0.6

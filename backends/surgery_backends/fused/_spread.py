@@ -77,6 +77,20 @@ class Spread:
         return joined(tape, pieces, self.axis, self.size * len(variants))
 
 
+class Several:
+    """Values of a call that gives several tensors."""
+
+    def __init__(
+        self,
+        members: tuple[int, ...],
+        stack: Slot | None,
+        each: Mapping[int, Slot],
+    ) -> None:
+        self.members = members
+        self.stack = stack
+        self.each = each
+
+
 class _Run:
     """Tells which neighbouring variants can be taken out of a stack in one piece."""
 

@@ -16,7 +16,7 @@ from surgery_backends.fused._marked import MarkedGraph, is_number, is_tensor, va
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._reuse import is_view, places
 from surgery_backends.fused._sizes import Sizes, operands, treats_samples_alike
-from surgery_backends.fused._spread import ATEN, BASELINE, Spread, joined
+from surgery_backends.fused._spread import ATEN, BASELINE, Several, Spread, joined
 from surgery_backends.fused._tape import Slot, Tape
 
 Lookup = Callable[[fx.Node], Any]
@@ -116,7 +116,7 @@ class Writer:
             stack = self._call(node, lookup, count)
         if is_tensor(node):
             return self._made(node, together, stack, each)
-        return _Several(tuple(together), stack, each)
+        return Several(tuple(together), stack, each)
 
     def _made(
         self,
@@ -236,11 +236,11 @@ class Writer:
     def _taken(self, node: fx.Node, source: Any, index: int) -> Any:
         if isinstance(source, list):
             return source[index]
-        assert isinstance(source, _Several)
+        assert isinstance(source, Several)
         each = {v: self._item(node, made) for v, made in source.each.items()}
         stack = None if source.stack is None else self._item(node, source.stack)
         if not is_tensor(node):
-            return _Several(source.members, stack, each)
+            return Several(source.members, stack, each)
         return self._made(node, source.members, stack, each)
 
     def _item(self, node: fx.Node, source: Any) -> Any:
@@ -273,20 +273,6 @@ class Writer:
         if self._places[node]:
             self.reusable[slot.index] = self._places[node]
         return slot
-
-
-class _Several:
-    """Values of a call that gives several tensors."""
-
-    def __init__(
-        self,
-        members: tuple[int, ...],
-        stack: Slot | None,
-        each: Mapping[int, Slot],
-    ) -> None:
-        self.members = members
-        self.stack = stack
-        self.each = each
 
 
 def _mapped(value: Any, function: Lookup) -> Any:

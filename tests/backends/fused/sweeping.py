@@ -14,7 +14,8 @@ from surgery.ops import Clock, ModeLike, as_operation, sweeping
 from surgery.targets import resolve_each
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import marked_graph
-from surgery_backends.fused._program import FusedProgram, Pass, Plan, fuse
+from surgery_backends.fused._plan import Pass, Plan
+from surgery_backends.fused._program import FusedProgram, fuse
 
 
 class Sweep:

@@ -19,7 +19,7 @@ from surgery_backends.fused._cuts import Cuts
 from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._piece import Piece
 from surgery_backends.fused._pieces import in_pieces
-from surgery_backends.fused._program import Plan
+from surgery_backends.fused._plan import Plan
 from tests.backends.fused.sweeping import Sweep, equal, error
 from tests.backends.fused.test_program import Averaging, Awkward, Mixing
 from tests.excision.models import example, real_model

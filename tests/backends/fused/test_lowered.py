@@ -15,7 +15,7 @@ from surgery.anatomy import tensors
 from surgery.errors import BackendError
 from surgery.ops import sweeping
 from surgery_backends.fused import fuse_module
-from surgery_backends.fused._program import Pass
+from surgery_backends.fused._plan import Pass
 from tests.backends.fused.sweeping import Sweep
 from tests.backends.fused.test_program import Averaging, Awkward
 from tests.excision.models import example, real_model
