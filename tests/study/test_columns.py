@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from surgery.errors import StudyError
 from surgery.study.columns import Removed, feature_names, lacking
@@ -32,6 +33,14 @@ class Images(Dataset[Any]):
         if index >= 4:
             raise IndexError(index)
         return torch.full((3, 2, 2), float(index)), index
+
+
+class Stream(IterableDataset[Any]):
+    """Samples that can only be iterated, in an order that is drawn."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in torch.randperm(4).tolist():
+            yield torch.full((3, 2, 2), float(index)), index
 
 
 def frame() -> pd.DataFrame:
@@ -85,6 +94,19 @@ def test_loaders_and_datasets_give_samples_without_the_feature() -> None:
     unknown = Removed(("channel#7",))
     lacking(DataLoader(Images()), unknown)
     assert unknown.found == set()
+
+
+def test_streams_give_samples_without_the_feature_and_draw_as_before() -> None:
+    for wrapped in (Stream(), DataLoader(Stream(), batch_size=2)):
+        torch.manual_seed(0)
+        whole = [labels for _, labels in wrapped]
+        torch.manual_seed(0)
+        removed = Removed(("channel#0",))
+        got = lacking(wrapped, removed)
+        assert removed.found == {"channel#0"}
+        samples = list(got)
+        assert all(x.shape[-3:] == (2, 2, 2) for x, _ in samples)
+        assert str([labels for _, labels in samples]) == str(whole)
 
 
 def test_neutral_features_stay_and_tell_nothing() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from surgery._random import preserved_rng
 from surgery.study.columns._fill import Fill
 from surgery.study.columns._forms import (
     is_array,
@@ -63,6 +65,8 @@ def lacking(data: Any, removed: Removed) -> Any:
     if isinstance(data, TensorDataset):
         first, *others = data.tensors
         return TensorDataset(lacking(first, removed), *others)
+    if isinstance(data, IterableDataset):
+        return _LackingStream(data, removed)
     if isinstance(data, Dataset):
         return _Lacking(data, removed)
     if is_plain_sequence(data):
@@ -165,11 +169,23 @@ def _loader(loader: DataLoader[Any], removed: Removed) -> DataLoader[Any]:
 
 
 def _first_batch(loader: DataLoader[Any]) -> list[Any]:
-    dataset = cast("Any", loader.dataset)
     try:
-        return [loader.collate_fn([dataset[0], dataset[0]])]
-    except Exception:  # iterable or odd datasets: their first batch tells
+        sample = first_sample(loader.dataset)
+        return [loader.collate_fn([sample, sample])]
+    except Exception:  # odd datasets: their first batch tells
         return []
+
+
+def first_sample(dataset: Dataset[Any]) -> Any:
+    """The first sample of a dataset, also of one that is only iterated.
+
+    Raises:
+        IndexError: There is none.
+        StopIteration: Likewise.
+    """
+    with preserved_rng():  # a stream may shuffle
+        streams = isinstance(dataset, IterableDataset)
+        return next(iter(dataset)) if streams else dataset[0]
 
 
 class _Collate:
@@ -192,16 +208,12 @@ class _Lacking(Dataset[Any]):
     def __init__(self, dataset: Dataset[Any], removed: Removed) -> None:
         self._dataset = dataset
         self._removed = removed
-        try:
-            self[0]  # so that what was found is known before training
-        except (IndexError, NotImplementedError):
-            return
+        # So that what was found is known before training; nothing is in an empty one.
+        with contextlib.suppress(IndexError, StopIteration):
+            self._sample(first_sample(dataset))
 
     def __getitem__(self, index: Any) -> Any:
-        sample = self._dataset[index]
-        if is_plain_sequence(sample) and len(sample) == 2:
-            return rebuilt(sample, [self._one(sample[0]), sample[1]])
-        return self._one(sample)
+        return self._sample(self._dataset[index])
 
     def __len__(self) -> int:
         return len(cast("Any", self._dataset))
@@ -211,7 +223,20 @@ class _Lacking(Dataset[Any]):
             raise AttributeError(name)
         return getattr(self._dataset, name)
 
+    def _sample(self, sample: Any) -> Any:
+        if is_plain_sequence(sample) and len(sample) == 2:
+            return rebuilt(sample, [self._one(sample[0]), sample[1]])
+        return self._one(sample)
+
     def _one(self, item: Any) -> Any:
         if is_array(item):
             return _array(item, self._removed, first=0)
         return lacking(item, self._removed)
+
+
+class _LackingStream(_Lacking, IterableDataset[Any]):
+    """The same for a dataset that is only iterated."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for sample in cast("IterableDataset[Any]", self._dataset):
+            yield self._sample(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from surgery._random import preserved_rng
 from surgery.data import to_device
+from surgery.study.columns import first_sample
 from surgery.study.execution._inject import call_by_name
 from surgery.study.execution._recipe import Recipe
 
@@ -49,11 +51,10 @@ def _inputs(data: Any) -> Iterator[Any]:
             if generator is not None and state is not None:
                 generator.set_state(state)
     elif isinstance(data, Dataset):
-        dataset = cast("Any", data)
-        try:
-            yield from _of_batch(default_collate([dataset[0], dataset[0]]))
-        except (IndexError, TypeError, NotImplementedError):
-            return
+        # Nothing is in an empty one; samples of other kinds need the user's collate.
+        with contextlib.suppress(IndexError, StopIteration, TypeError):
+            sample = first_sample(data)
+            yield from _of_batch(default_collate([sample, sample]))
     elif isinstance(data, Mapping):
         for item in data.values():
             yield from _inputs(item)
