@@ -7,6 +7,7 @@ from math import inf
 from typing import final
 
 from surgery_backends._budget import is_out_of_memory
+from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._choice import Choice
@@ -50,7 +51,7 @@ class Contest:
         if plan.channels_last.changes and plan.channels_last.nbytes < self._most:
             try:
                 costs |= self._costs(stacks, channels_last=True)
-            except Exception as error:  # an operation that wants images as they were
+            except (ActFailed, RuntimeError) as error:  # it wants images as they were
                 if is_out_of_memory(error):
                     raise
         best = sorted(costs, key=costs.__getitem__)

@@ -148,7 +148,6 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> bool:
         """Compute fewer variants at a time from now on; whether that can be."""
         batch, members = self._prepared(args, kwargs, wanted, forward)
-        self._planner.choice(batch, members)
         self._bench.forget(batch)
         return self._planner.shrink(batch, len(members))
 
@@ -167,14 +166,20 @@ class FusedEvaluator(AbstractEvaluator):
         wanted: Collection[int],
         forward: Callable[..., Any],
     ) -> tuple[Batch, list[int]]:
-        """The batch, with a graph for its kind, and the variants that it can do."""
+        """The batch, with a graph and a choice for its kind, and what it can do."""
         kind, plans = kind_of(args, kwargs), self._bench.plans
         if kind not in plans:
             plans[kind] = self._planned(args, kwargs, forward)
         plan = plans[kind]
         batch = Batch(kind, args, kwargs, leaves_of(plan.marked, args, kwargs))
-        members = [v for v in wanted if v not in self._left_out and plan.acts(v)]
-        return batch, members
+        while True:
+            members = [v for v in wanted if v not in self._left_out and plan.acts(v)]
+            try:
+                self._planner.choice(batch, members)
+            except ActFailed as failed:  # while choices were tried out
+                self._left_out.add(failed.variant)
+            else:
+                return batch, members
 
     def _planned(
         self,

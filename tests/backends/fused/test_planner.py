@@ -287,6 +287,25 @@ def test_an_operation_that_wants_images_as_they_are_has_them_so(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("place", range(5))
+def test_an_operation_that_fails_is_left_out_wherever_it_is(place: int) -> None:
+    def failing(output: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+        raise ValueError("not here")
+
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(5)]).eval()
+    x = torch.randn(3, 4)
+    seen, clock = record(model, (x,), {}), Clock()
+    rows = resolve_each(model, "*", seen, called_only=True)
+    variants = [
+        Variant(model, found, Call(failing) if at == place else Zero(), clock)
+        for at, (_, found) in enumerate(rows)
+    ]
+    made = FusedEvaluator(model, variants)
+    found = outputs(made, model, x, range(5))
+    assert set(found) == {None, *range(5)} - {place}
+
+
+@torch.no_grad()
 def test_variants_are_not_stacked_where_samples_see_each_other() -> None:
     torch.manual_seed(0)
     model, x = Flipped().eval(), torch.randn(5, 4)
