@@ -34,6 +34,8 @@ class Bench:
         self.plans: dict[Any, Plan] = {}
         self._programs: dict[Any, FusedProgram] = {}
         self._flops: dict[Any, Mapping[fx.Node, int]] = {}
+        self.uncounted: dict[str, None] = {}
+        """Functions of which it is not known how many operations they are."""
 
     def plan(self, batch: Batch) -> Plan:
         """Where variants differ in the graph for such batches."""
@@ -93,5 +95,6 @@ class Bench:
         if batch.shape not in self._flops:
             marked = self.plan(batch).marked
             sizes = Sizes(marked, batch.leaves)
-            self._flops[batch.shape] = flops_by_node(marked, sizes)
+            self._flops[batch.shape], unknown = flops_by_node(marked, sizes)
+            self.uncounted |= dict.fromkeys(unknown)
         return self._flops[batch.shape]

@@ -157,7 +157,11 @@ class FusedEvaluator(AbstractEvaluator):
         for (_, size), choice in self._planner.chosen.items():
             for name, value in vars(choice).items():
                 found.setdefault(name, {})[str(size)] = value
-        return {**found, "notes": self._notes} if self._notes else found
+        notes = [*self._notes]
+        notes += [
+            f"operations of {name} are not counted" for name in self._bench.uncounted
+        ]
+        return {**found, "notes": notes} if notes else found
 
     def _prepared(
         self,

@@ -14,12 +14,16 @@ from surgery_backends.fused._marks import MARK
 from surgery_backends.fused._sizes import Sizes
 
 
-def flops_by_node(graph: MarkedGraph, sizes: Sizes) -> dict[fx.Node, int]:
-    """What each node costs one variant; operations themselves count as nothing.
+def flops_by_node(
+    graph: MarkedGraph, sizes: Sizes
+) -> tuple[dict[fx.Node, int], list[str]]:
+    """What each node costs one variant, and functions of which that is not known.
 
     Functions run on tensors without data, so that whatever torch counts is counted.
+    Operations themselves count as nothing.
     """
     found: dict[fx.Node, int] = {}
+    unknown: list[str] = []
 
     def stand_in(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -41,10 +45,11 @@ def flops_by_node(graph: MarkedGraph, sizes: Sizes) -> dict[fx.Node, int]:
             args, kwargs = fx.map_arg((node.args, node.kwargs), argument)
             try:
                 target(*args, **{**kwargs, **_on_meta(kwargs)})
-            except (RuntimeError, NotImplementedError):  # it needs data, as few do
+            except (RuntimeError, NotImplementedError):  # it needs data
+                unknown.append(str(target))
                 continue
         found[node] = int(counter.get_total_flops())
-    return found
+    return found, list(dict.fromkeys(unknown))
 
 
 def _may_count(node: fx.Node) -> bool:

@@ -14,7 +14,7 @@ from surgery.anatomy import flop_counter, record
 from surgery.errors import BackendError
 from surgery.ops import Call, Clock, Zero
 from surgery.targets import resolve_each
-from surgery_backends.fused import FusedEvaluator
+from surgery_backends.fused import FusedEvaluator, _flops
 from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._memory import peak_bytes
 from surgery_backends.fused._program import FusedProgram
@@ -284,6 +284,15 @@ def test_an_operation_that_wants_images_as_they_are_has_them_so(
     assert made.plan()["channels_last"] == {"4": False}
     assert len(found) == 9
     assert "notes" not in made.plan()
+
+
+def test_a_plan_says_what_it_could_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_flops, "_on_meta", lambda kwargs: {"unheard_of": 1})
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).eval(), torch.ones(3, 4)
+    made = evaluator(model, x, "*")
+    outputs(made, model, x, range(2))
+    notes = ["operations of aten.linear.default are not counted"]
+    assert made.plan()["notes"] == notes
 
 
 @torch.no_grad()
