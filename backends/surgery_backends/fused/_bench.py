@@ -11,6 +11,7 @@ from torch import fx, nn
 from surgery_backends._trial import Trial, clocked
 from surgery_backends.fused._batch import Batch
 from surgery_backends.fused._flops import flops_by_node
+from surgery_backends.fused._heap import Heap
 from surgery_backends.fused._plan import Pass, Plan
 from surgery_backends.fused._program import FusedProgram, fuse
 from surgery_backends.fused._sizes import Sizes
@@ -26,11 +27,15 @@ class Bench:
     Args:
         model: The model without wrappers.
         trials: What is evaluated beside the baseline.
+        heap: Kept within the budget while programs run.
     """
 
-    def __init__(self, model: nn.Module, trials: Sequence[Trial]) -> None:
+    def __init__(
+        self, model: nn.Module, trials: Sequence[Trial], heap: Heap | None = None
+    ) -> None:
         self.model = model
         self.trials = trials
+        self.heap = heap
         self.plans: dict[Any, Plan] = {}
         self._programs: dict[Any, FusedProgram] = {}
         self._flops: dict[Any, Mapping[fx.Node, int]] = {}
@@ -50,7 +55,8 @@ class Bench:
         name = batch.shape, todo
         if name not in self._programs:
             plan = self.plan(batch)
-            self._programs[name] = fuse(self.model, plan, todo, batch.leaves)
+            program = fuse(self.model, plan, todo, batch.leaves, self.heap)
+            self._programs[name] = program
         return self._programs[name]
 
     def forget(self, batch: Batch, todo: Pass | None = None) -> None:

@@ -18,6 +18,7 @@ from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
 from surgery_backends.fused._bench import Bench
 from surgery_backends.fused._choice import choices_of
 from surgery_backends.fused._direct import DirectExecutor
+from surgery_backends.fused._heap import heap_within
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
 from surgery_backends.fused._outputs import Outputs
@@ -57,8 +58,8 @@ class FusedEvaluator(AbstractEvaluator):
     ) -> None:
         self._model = model
         self._trials = trials
-        self._bench = Bench(model, trials)
         budget = default_budget(model) if memory_budget is None else memory_budget
+        self._bench = Bench(model, trials, heap_within(budget))
         self._planner = Planner(
             self._bench, budget, 1 if alike else None, choices_of(plan or {})
         )
@@ -192,7 +193,7 @@ class FusedEvaluator(AbstractEvaluator):
         forward: Callable[..., Any],
     ) -> Plan:
         """The graph for such inputs, compared with the model."""
-        bench = Bench(self._model, self._trials)
+        bench = Bench(self._model, self._trials, self._bench.heap)
         if len(self._bench.plans) == _GRAPHS:
             raise BackendError(f"inputs of more than {_GRAPHS} shapes")
         marked = self._marked(args, kwargs)

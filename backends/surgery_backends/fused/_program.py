@@ -9,6 +9,7 @@ from typing import Any
 from torch import fx, nn
 from torch.utils._pytree import tree_unflatten
 
+from surgery_backends.fused._heap import Heap
 from surgery_backends.fused._layout import ChannelsLast
 from surgery_backends.fused._lowered import lowered
 from surgery_backends.fused._marked import MarkedGraph, held_tensor
@@ -33,6 +34,7 @@ class FusedProgram:
         plan: What it was made from.
         made: Which variants it computes, and how.
         calls: For how many of baseline and variants each node is computed.
+        heap: Kept within the budget while it runs.
     """
 
     tape: Tape
@@ -40,6 +42,7 @@ class FusedProgram:
     plan: Plan
     made: Pass
     calls: Mapping[fx.Node, int]
+    heap: Heap | None = None
 
     @property
     def marked(self) -> MarkedGraph:
@@ -71,7 +74,7 @@ class FusedProgram:
 
         self.receiver.hand = nested
         try:
-            self.tape.run(leaves)
+            self.tape.run(leaves, self.heap)
         finally:
             self.receiver.hand = None
 
@@ -83,7 +86,11 @@ class FusedProgram:
 
 
 def fuse(
-    model: nn.Module, plan: Plan, todo: Pass, leaves: Sequence[Any]
+    model: nn.Module,
+    plan: Plan,
+    todo: Pass,
+    leaves: Sequence[Any],
+    heap: Heap | None = None,
 ) -> FusedProgram:
     """Write the program for batches of the size at hand.
 
@@ -92,6 +99,7 @@ def fuse(
         plan: Its graph, and where variants differ.
         todo: Which of them are computed, and how.
         leaves: Inputs of one batch.
+        heap: Kept within the budget while it runs.
     """
     sizes = Sizes(plan.marked, leaves)
     writer = Writer(plan.marked, sizes, plan.differs, plan.edits)
@@ -102,7 +110,8 @@ def fuse(
         write(sorted(chunk, key=plan.starts.__getitem__))
     if todo.baseline and not todo.joined:
         emitter.baseline()
-    return FusedProgram(emitter.finish(), emitter.receiver, plan, todo, writer.calls)
+    tape = emitter.finish()
+    return FusedProgram(tape, emitter.receiver, plan, todo, writer.calls, heap)
 
 
 class _Emitter:

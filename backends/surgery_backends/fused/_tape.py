@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from surgery_backends.fused._heap import Heap
+
 Resolve = Callable[[list[Any], tuple[int, ...], tuple[Any, ...]], tuple[Any, ...]]
 
 
@@ -101,8 +103,10 @@ class Tape:
                 constants,
             )
 
-    def run(self, inputs: Sequence[Any]) -> None:
+    def run(self, inputs: Sequence[Any], heap: Heap | None = None) -> None:
         """Make all calls; what they are to give to others, they do themselves."""
+        if heap is not None:
+            heap.begin()
         values: list[Any] = [None] * self.count
         for index, value in self.held.items():
             values[index] = value
@@ -120,6 +124,8 @@ class Tape:
             del args
             for index in step.frees:
                 values[index] = None
+            if heap is not None and step.size:
+                heap.took(step.size)
 
     def _slot(self) -> Slot:
         slot = Slot(self.count)
