@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, final
 
-from torch import Tensor, nn
+from torch import nn
 
-from surgery.ablation import Variant
-from surgery.anatomy import Component
 from surgery.engine import Engine, Step, Sweep, Swept
 from surgery.errors import OperationError
 from surgery.measurement import (
-    Measurement,
     Plan,
     measuring,
     plan_variants,
@@ -23,45 +17,13 @@ from surgery.measurement import (
     require_outcomes,
     warn_if_interrupted,
 )
-from surgery.ops import (
-    AbstractNewValue,
-    AbstractOperation,
-    AbstractParameterOperation,
-    Quantize,
-    acts_on_outputs,
-)
 from surgery.report import JSONValue
-from surgery.sensitivity._budget import Choice, spend
 from surgery.sensitivity._curve import better_of, harm
 from surgery.sensitivity._perturbation import Perturb, Perturbation, as_perturbation
 from surgery.sensitivity._point import Point
+from surgery.sensitivity._proposal import choices_of, proposals_within, together
 from surgery.sensitivity._suggestion import Proposed, Suggestion, members_of
 from surgery.stats import Evidence
-
-SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
-"""Parts of the budget that are spent by the curves: effects together may cost more."""
-
-_BITS = 32
-"""Of a weight that is not quantised."""
-
-
-@final
-@dataclass(frozen=True)
-class Assigned(AbstractParameterOperation):
-    """To each component an operation of its own.
-
-    Attributes:
-        pairs: Components' names and their operations.
-    """
-
-    pairs: tuple[tuple[str, AbstractParameterOperation], ...]
-    # It makes sense where what it assigns does: all of these change weights.
-    mode: ClassVar[str] = Quantize.mode
-
-    def values(
-        self, model: nn.Module, component: Component, seed: int
-    ) -> Mapping[Tensor, AbstractNewValue]:
-        return dict(self.pairs)[component.name].values(model, component, seed)
 
 
 def suggested(
@@ -116,8 +78,8 @@ def suggested(
                 skip=False,
             )
             _require_apart(plan)
-            choices = _choices(measurement, plan, mine, perturbation, up)
-            tried = _proposals(choices, max_drop)
+            choices = choices_of(measurement, plan, mine, perturbation, up)
+            tried = proposals_within(choices, max_drop)
             if not tried:
                 raise OperationError(
                     f"no level of any component costs as little as {max_drop} by its "
@@ -125,7 +87,7 @@ def suggested(
                 )
             sweep, swept = measurement.sweep(
                 [f"proposal {number}" for number in range(len(tried))],
-                [_together(measurement, plan, one, perturbation) for one in tried],
+                [together(measurement, plan, one, perturbation) for one in tried],
                 f"Verifying {len(tried)} proposals",
                 ("suggest", max_drop, repr(evidence)),
             )
@@ -239,77 +201,3 @@ def _require_apart(plan: Plan) -> None:
                 f"{one} and {other} have parameters in common, which can have one "
                 "level only; suggest from curves of components that have none"
             )
-
-
-def _choices(
-    measurement: Measurement,
-    plan: Plan,
-    points: Sequence[Point],
-    perturbation: Perturbation,
-    up: bool | None,
-) -> dict[str, list[Choice]]:
-    sizes = {
-        name: _size(measurement.model, variant)
-        for name, variant in zip(plan.names, plan.variants, strict=True)
-    }
-    choices: dict[str, list[Choice]] = {}
-    for point in points:
-        if point.component not in sizes or not math.isfinite(point.delta):
-            continue
-        is_bits = isinstance(perturbation.operation, Quantize)
-        share = _BITS - point.level if is_bits else point.level
-        if acts_on_outputs(perturbation.operation) and point.level != 1:
-            continue  # a component goes, or it stays
-        if point.strength > 0:
-            cost = max(harm(point.delta, up), 0.0)
-            choice = Choice(point.level, cost, share * sizes[point.component])
-            choices.setdefault(point.component, []).append(choice)
-    return choices
-
-
-def _size(model: nn.Module, variant: Variant) -> int:
-    changed = variant.tensors()
-    if changed:
-        return sum(tensor.numel() for tensor in changed)
-    owners = {component.path for component in variant.components}
-    found = {
-        id(p): p for path in owners for p in model.get_submodule(path).parameters()
-    }
-    return max(1, sum(p.numel() for p in found.values()))
-
-
-def _proposals(
-    choices: Mapping[str, Sequence[Choice]], max_drop: float
-) -> list[dict[str, Choice]]:
-    """From bold to careful, none twice."""
-    proposals: list[dict[str, Choice]] = []
-    for share in SHARES:
-        proposal = spend(choices, share * max_drop)
-        if proposal and proposal not in proposals:
-            proposals.append(proposal)
-    return proposals
-
-
-def _together(
-    measurement: Measurement,
-    plan: Plan,
-    proposal: Mapping[str, Choice],
-    perturbation: Perturbation,
-) -> Variant:
-    """All components of a proposal at their levels, as one variant."""
-    members = {
-        component: perturbation.at(proposal[name].level)[0]
-        for name, variant in zip(plan.names, plan.variants, strict=True)
-        if name in proposal
-        for component in variant.components
-    }
-    operation: AbstractOperation = perturbation.operation
-    if not acts_on_outputs(operation):
-        operation = Assigned(
-            tuple(
-                (component.name, one)
-                for component, one in members.items()
-                if isinstance(one, AbstractParameterOperation)
-            )
-        )
-    return measurement.variant(list(members), operation, 1.0)
