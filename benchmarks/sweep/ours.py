@@ -51,7 +51,7 @@ class Hooks(AbstractWay):
                 undo = variant.apply()
                 found.append(job.model(job.x))
                 undo()
-        return classified(found)
+        return list(map(classified, found))
 
 
 class Evaluated(AbstractWay):
@@ -80,10 +80,13 @@ class Evaluated(AbstractWay):
         job, count = self.job, len(self._variants)
         with torch.no_grad():
             given = self.evaluator.evaluate((job.x,), {}, range(count), job.model)
-            missing = [v for v in range(count) if v not in given.outputs]
-            if missing:
-                raise Unavailable(f"it left {len(missing)} variants out")
-            return classified([given.outputs[v] for v in (None, *range(count))])
+            order = list(given.outputs)  # each is let go of after the next
+            found = {
+                v: classified(given.outputs[v]) for v in order if v in given.outputs
+            }
+            if left_out := count + 1 - len(found):
+                raise Unavailable(f"it left {left_out} variants out")
+            return [found[v] for v in (None, *range(count))]
 
     def plan(self) -> Mapping[str, Any]:
         """What it chose."""

@@ -51,7 +51,7 @@ class Captum(_Peer):
             found = [self.job.model(self.job.x)]
             for path, parts in groupby(self.job.parts, key=attrgetter("path")):
                 found += self._ablated(path, list(parts))
-        return classified(found)
+        return list(map(classified, found))
 
     def _ablated(self, path: str, parts: Sequence[Part]) -> list[Tensor]:
         job = self.job
@@ -84,7 +84,7 @@ class _OneByOne(_Peer):
         with torch.no_grad():
             found = [self.job.model(self.job.x)]
             found += [self._without(part) for part in self.job.parts]
-        return classified(found)
+        return list(map(classified, found))
 
     @abstractmethod
     def _without(self, part: Part) -> Tensor:

@@ -68,10 +68,10 @@ class Tuned(AbstractWay):
     def run(self) -> list[Tensor]:
         job = self.job
         with torch.inference_mode():
-            found = [_classified(job.model(job.x))]
+            found = [classified(job.model(job.x))]
             for part in job.parts:
                 undo = part.cut(job.model)
-                found.append(_classified(job.model(job.x)))
+                found.append(classified(job.model(job.x)))
                 undo()
         return found
 
@@ -116,10 +116,10 @@ class TunedCompiled(AbstractWay):
     def run(self) -> list[Tensor]:
         job = self.job
         with torch.no_grad():
-            found = [_classified(self._model(job.x))]
+            found = [classified(self._model(job.x))]
             for place in range(len(job.parts)):
                 self._keep[place] = 0
-                found.append(_classified(self._model(job.x)))
+                found.append(classified(self._model(job.x)))
                 self._keep[place] = 1
         return found
 
@@ -132,12 +132,7 @@ class _Scaled:
         return output * self._keep[self._place]
 
 
-def _classified(logits: Tensor) -> Tensor:
+def classified(logits: Tensor) -> Tensor:
     """The logits, after the class that is all a loop wants of them."""
     logits.argmax(-1)
     return logits
-
-
-def classified(found: Sequence[Tensor]) -> list[Tensor]:
-    """The same for many."""
-    return [_classified(logits) for logits in found]

@@ -18,6 +18,7 @@ from surgery.ablation import Variant
 from surgery.anatomy import Component, tensors
 from surgery.data import fresh
 from surgery.errors import BackendError
+from surgery.evaluator import Evaluated
 from surgery.ops import Clock, as_operation, sweeping
 from surgery_backends.replay import ReplayEvaluator
 
@@ -63,7 +64,7 @@ def check(
     with preserved_rng():
         for x in batches:
             given = evaluator.evaluate((x,), kwargs, range(len(trials)), forward)
-            found = given.outputs
+            found = in_order(given)
             assert_same(found[None], forward(x, **kwargs))
             for i, trial in enumerate(trials):
                 undo = trial.apply()
@@ -78,6 +79,12 @@ def check(
                 compared += 1
     assert compared
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def in_order(given: Evaluated) -> dict[int | None, Any]:
+    """All outputs there are: each is let go of when the next one is asked for."""
+    order = list(given.outputs)
+    return {key: given.outputs[key] for key in order if key in given.outputs}
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -273,13 +280,40 @@ def test_modules_before_a_component_do_not_run_again() -> None:
     trials = variants(model, [block] * 5)
     counts = counted(model)
     evaluator = ReplayEvaluator(model, trials)
+
+    def evaluate(x: Tensor, wanted: Sequence[int]) -> Evaluated:
+        return evaluator.evaluate((x,), {}, wanted, lambda x: run(model, x))
+
     with torch.no_grad(), preserved_rng():
-        evaluator.evaluate((images(0),), {}, (), lambda x: run(model, x))
-        evaluator.evaluate((images(0),), {}, range(5), lambda x: run(model, x))
+        in_order(evaluate(images(0), ()))
+        in_order(evaluate(images(0), range(5)))
         counts.clear()
-        evaluator.evaluate((images(1),), {}, range(5), lambda x: run(model, x))
+        in_order(evaluate(images(1), range(5)))
     assert counts["layer1.0.conv1"] == counts["layer4.0"] == counts["layer4.1"] == 1
     assert counts["fc"] == 6
+
+
+@torch.no_grad()
+def test_outputs_are_computed_when_they_are_asked_for() -> None:
+    model = resnet()
+    block = [Component("layer4.1", "module", "layer4.1")]
+    trials = variants(model, [block] * 5)
+    counts = counted(model)
+    evaluator = ReplayEvaluator(model, trials)
+
+    def evaluate() -> Evaluated:
+        return evaluator.evaluate((images(0),), {}, range(5), lambda x: run(model, x))
+
+    in_order(evaluate())
+    counts.clear()
+    outputs = evaluate().outputs
+    assert counts["fc"] == 1
+    second = outputs[1]  # which lets go of the first
+    assert counts["fc"] == 3
+    assert 0 not in outputs
+    assert outputs[1] is second
+    evaluate()  # another batch: what is left of this one has to run by itself
+    assert 4 not in outputs
 
 
 def test_a_model_that_draws_is_refused() -> None:

@@ -12,6 +12,7 @@ from surgery.anatomy import close
 from surgery.errors import BackendError
 from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 from surgery_backends._budget import default_budget, is_out_of_memory
+from surgery_backends._outputs import Outputs
 from surgery_backends._trial import Trial
 from surgery_backends.fused._act import ActFailed
 from surgery_backends.fused._batch import Batch, doubled, kind_of, length_of
@@ -21,7 +22,6 @@ from surgery_backends.fused._direct import DirectExecutor
 from surgery_backends.fused._heap import heap_within
 from surgery_backends.fused._leaves import leaves_of
 from surgery_backends.fused._marked import MarkedGraph, marked_graph
-from surgery_backends.fused._outputs import Outputs
 from surgery_backends.fused._plan import Pass, Plan
 from surgery_backends.fused._planner import Planner
 from surgery_backends.fused._program import FusedProgram

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from surgery.errors import BackendError
 from surgery.evaluator import AbstractEvaluator, Evaluated
 from surgery_backends._budget import default_budget
+from surgery_backends._outputs import Outputs
 from surgery_backends._trial import Trial
 from surgery_backends.replay._doors import doors_of, watched
 from surgery_backends.replay._look import state
@@ -57,8 +58,8 @@ class ReplayEvaluator(AbstractEvaluator):
         self._model = model
         self._trials = trials
         self._modules = doors_of(model)
-        budget = default_budget(model) if memory_budget is None else memory_budget
-        self._memory = Memory(budget)
+        self._budget = default_budget(model) if memory_budget is None else memory_budget
+        self._memory = Memory(self._budget)
         self._moving: set[tuple[nn.Module, str]] = set()
         self._written: dict[int, Any] = {}
         self._plans: dict[tuple[int, ...], Plan] = {}
@@ -92,24 +93,50 @@ class ReplayEvaluator(AbstractEvaluator):
         def run() -> Any:
             return forward(*args, **kwargs)
 
+        # Of its own: who left off in another batch may let go of that one's later.
+        memory = self._memory = Memory(self._budget)
         try:
             recorder, plan, outputs = self._baseline(run, wanted)
-            results: dict[int | None, Any] = {None: outputs}
-            order = sorted(wanted, key=lambda i: plan.starts[i])
+        except BaseException:
+            memory.clear()
+            raise
+        expected = sorted(wanted, key=lambda i: plan.starts[i])
+        each = self._each(expected, recorder, plan, outputs, run, memory)
+        return Evaluated(Outputs(expected, lambda: next(each, None)), exact=True)
+
+    def _each(
+        self,
+        expected: list[int],
+        recorder: Recorder,
+        plan: Plan,
+        outputs: Any,
+        run: Callable[[], Any],
+        memory: Memory,
+    ) -> Iterator[Mapping[int | None, Any]]:
+        """The baseline's outputs, then each trial's; none of a trial that raises."""
+        yield {None: outputs}
+        del outputs
+        order = list(expected)
+        try:
             for place, i in enumerate(order):
+                if memory is not self._memory:
+                    return  # another batch is being evaluated
                 rest = [plan.starts[j] for j in order[place:]]
                 if place and rest[0] > plan.starts[order[place - 1]]:
                     still = needed(recorder.calls, rest)
-                    for call in self._memory.calls():
+                    for call in memory.calls():
                         if call.place not in still:
-                            self._memory.drop(call)
+                            memory.drop(call)
                 try:
-                    results[i] = self._variant(i, recorder, plan, run)
+                    output = self._variant(i, recorder, plan, run)
                 except Exception:  # it has no output: what is wrong, a plain run says
-                    continue
-            return Evaluated(results, exact=True)
+                    expected.remove(i)
+                    yield {}
+                else:
+                    yield {i: output}
+                    del output
         finally:
-            self._memory.clear()
+            memory.clear()
 
     def _baseline(
         self, run: Callable[[], Any], wanted: Collection[int]

@@ -1,4 +1,4 @@
-"""Outputs of all variants on a batch, computed pass by pass as they are asked for."""
+"""Outputs of all variants on a batch, computed as they are asked for, pass by pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Outputs(Mapping[int | None, Any]):
     Args:
         expected: The variants, in the order in which they come.
         proceed: Runs the next pass: its outputs, or `None` after the last. A variant
-            that could not be computed is not among them.
+            that cannot be computed it takes out of those expected.
     """
 
     def __init__(
@@ -30,16 +30,17 @@ class Outputs(Mapping[int | None, Any]):
         self._proceed = proceed
         self._held: Mapping[int | None, Any] = proceed() or {}
         self._baseline = self._held[None]
+        self._past: set[int | None] = set()
 
     def __getitem__(self, variant: int | None) -> Any:
         if variant is None:
             return self._baseline
-        if variant not in self._expected:
-            raise KeyError(variant)
         while variant not in self._held:
-            held = self._proceed()
-            if held is None:  # it was left out, or has been let go of
+            gone = variant in self._past or variant not in self._expected
+            held = None if gone else self._proceed()
+            if held is None:  # it has been let go of, or was left out
                 raise KeyError(variant)
+            self._past.update(self._held)
             self._held = held
         return self._held[variant]
 
