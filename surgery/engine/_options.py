@@ -31,8 +31,8 @@ class Engine:
             `"cudagraph"`: the program recorded once for each shape of batches and
             launched as a whole, on a CUDA device. `"replay"`: without a graph, by
             modules that give again what they gave before. `"auto"`: what fits the
-            device, where it pays and can be, else one by one. Any other name: one by
-            one, by that backend.
+            device, where it pays and can be; until then replay, where that does; else
+            one by one. Any other name: one by one, by that backend.
         device: Where to run. Default: where the model is. The model is moved for the
             sweep and back afterwards.
         amp: Autocast type, `"bfloat16"` or `"float16"`. Default: none.

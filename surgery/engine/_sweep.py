@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -149,25 +150,35 @@ class Sweep:
         start, size = sum(swept.batch_sizes), batch_length(batch)
         swept.batch_sizes.append(size)
         places = list(range(start, start + size))
-        evaluated = self._evaluated(batch, number, swept)
+        order = [i for i in range(len(self.variants)) if i not in swept.refused]
+        advance(len(self.variants) - len(order))
+        evaluated = self._evaluated(batch, number, order)
         base = self._baseline(batch, places, number, _known(evaluated, None))
         swept.failures += base.failures
         advance(1)
         if not base.places:
-            advance(len(self.variants))
+            advance(len(order))
             return
         for outcome in swept.baseline:
             outcome.update(base.outputs, base.labels)
-        for index in _order(evaluated, len(self.variants)):
-            if index not in swept.refused:
-                outcomes, known = swept.outcomes[index], _known(evaluated, index)
-                exact = evaluated is None or evaluated.exact
-                self._variant(index, base, number, swept, outcomes, known, exact=exact)
+        order = _ordered(evaluated, order)
+        while order:
+            index = order.pop(0)
+            outcomes, known = swept.outcomes[index], _known(evaluated, index)
+            exact = evaluated is None or evaluated.exact
+            began = time.perf_counter()
+            self._variant(index, base, number, swept, outcomes, known, exact=exact)
             advance(1)
+            if evaluated is None and order:
+                self.together.ran_plainly(time.perf_counter() - began)
+                if self.together.pays_by_now(number, len(order)):
+                    evaluated = self._evaluated(batch, number, order)
+                    order = _ordered(evaluated, order)
 
-    def _evaluated(self, batch: Any, number: int, swept: Swept) -> Evaluated | None:
-        """All outputs for a batch; none where it has to run variant by variant."""
-        wanted = [i for i in range(len(self.variants)) if i not in swept.refused]
+    def _evaluated(
+        self, batch: Any, number: int, wanted: Sequence[int]
+    ) -> Evaluated | None:
+        """Outputs for a batch; none where it has to run variant by variant."""
         self.runner.put_back()
         try:
             return self.together.evaluate(batch, number, wanted)
@@ -259,11 +270,11 @@ class Sweep:
             undo()
 
 
-def _order(evaluated: Evaluated | None, count: int) -> list[int]:
-    """All variants, first those that were evaluated together, in their order."""
+def _ordered(evaluated: Evaluated | None, wanted: Sequence[int]) -> list[int]:
+    """The same variants, first those that were evaluated together, in their order."""
     found = {} if evaluated is None else evaluated.outputs
     together = [index for index in found if index is not None]
-    return [*together, *(i for i in range(count) if i not in set(together))]
+    return [*together, *(i for i in wanted if i not in set(together))]
 
 
 def _known(evaluated: Evaluated | None, index: int | None) -> Known | None:

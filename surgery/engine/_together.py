@@ -11,8 +11,11 @@ from torch import Tensor
 from surgery.backend import EVALUATORS, automatic, evaluator_class
 from surgery.data import fresh
 from surgery.engine._answers import asked, one_call, require_no_hooks
+from surgery.engine._makeshift import NAME as MAKESHIFT
+from surgery.engine._makeshift import Makeshift
 from surgery.engine._runner import Runner
-from surgery.errors import BackendError
+from surgery.engine._swept import words
+from surgery.errors import BackendError, SurgeryError
 from surgery.evaluator import AbstractEvaluator, AbstractExecutor, Evaluated, Recipe
 
 _SECONDS = 5.0
@@ -24,9 +27,9 @@ _BATCHES = 2
 class Together:
     """Evaluates whole batches by an evaluator, where there is one for this model.
 
-    With `"auto"` the first batch runs plainly, and an evaluator is made if what is left
-    takes longer than making it. What no evaluator can do runs plainly, and `notes` say
-    why.
+    With `"auto"` the first batch begins plainly. What needs no preparation takes over
+    as soon as that pays, and what does from a later batch on, if what is left then
+    takes longer than making it. What none can do runs plainly, and `notes` say why.
 
     Args:
         runner: Runs the model.
@@ -53,11 +56,16 @@ class Together:
         self._options = {**options, "plan": plan}
         self._since: int | None = None if plan is None else plan.get("since")
         self._evaluator: AbstractEvaluator | None = None
+        self._makeshift: Makeshift | None = None
         self._forced = backend in EVALUATORS
         self._names = [backend] if self._forced else []
         if backend == "auto":
             first = next(runner.model.parameters(), None)
             self._names = automatic("cpu" if first is None else first.device.type)
+        if plan is None and MAKESHIFT in self._names[1:]:
+            self._makeshift = Makeshift(
+                lambda: self._made(MAKESHIFT), len(variants), batches
+            )
         if plan is not None:
             self._names = [name for name in EVALUATORS if name == plan["evaluator"]]
             self._forced = bool(self._names)
@@ -112,14 +120,21 @@ class Together:
     @property
     def name(self) -> str:
         """What evaluates, at present."""
-        return "one by one" if self._evaluator is None else self._evaluator.name
+        if self._evaluator is not None:
+            return self._evaluator.name
+        if self._makeshift is not None and self._makeshift.since is not None:
+            return MAKESHIFT
+        return "one by one"
 
     def plan(self) -> dict[str, Any]:
         """What was chosen, as plain JSON."""
-        chosen = {} if self._evaluator is None else self._evaluator.plan()
+        chosen: dict[str, Any] = {}
+        if self._evaluator is not None:
+            chosen = {"since": self._since or 0, **self._evaluator.plan()}
+        elif self._makeshift is not None:
+            chosen = self._makeshift.plan()
         notes = [*self.notes, *chosen.pop("notes", ())]
-        since = {} if self._evaluator is None else {"since": self._since or 0}
-        told = {**since, **chosen, "settled": self.settled, "notes": notes}
+        told = {**chosen, "settled": self.settled, "notes": notes}
         return {"evaluator": self.name, **told}
 
     def evaluate(
@@ -128,14 +143,18 @@ class Together:
         """Outputs for a batch; none where it has to run plainly."""
         self._covered = set()
         self._count_time()
-        if not self._names or not self._is_worth_it(number):
+        if not self._names:
             return None
+        if not self._is_worth_it(number):
+            return self._in_the_meantime(batch, number, wanted)
         if self._since is None:
-            self._since = number
+            self._since, self._makeshift = number, None
         while self._names:
             try:
                 self._require_fit(batch, number)
-                found = self._evaluated(batch, number, wanted)
+                if self._evaluator is None:
+                    self._evaluator = self._made(self._names[0])
+                found = self._evaluated(self._evaluator, batch, number, wanted)
                 self._covered = set(found.outputs)
                 return found
             except BackendError as error:
@@ -146,9 +165,38 @@ class Together:
                 self._names.pop(0)
         return None
 
-    def note(self, why: str) -> None:
+    def ran_plainly(self, seconds: float) -> None:
+        """A variant was run by itself on a batch, in so much time."""
+        if self._makeshift is not None:
+            self._makeshift.ran_plainly(seconds)
+
+    def pays_by_now(self, number: int, left: int) -> bool:
+        """Whether what is left of a batch should be evaluated after all."""
+        return self._makeshift is not None and self._makeshift.pays(number, left)
+
+    def _in_the_meantime(
+        self, batch: Any, number: int, wanted: Collection[int]
+    ) -> Evaluated | None:
+        """By what needs no preparation, if that pays."""
+        makeshift = self._makeshift
+        if makeshift is None or not makeshift.pays(number, len(wanted)):
+            return None
+
+        def by(evaluator: AbstractEvaluator) -> Evaluated:
+            self._require_fit(batch, number)
+            return self._evaluated(evaluator, batch, number, wanted)
+
+        try:
+            return makeshift.evaluate(number, by)
+        except Exception as error:  # judged by the forwards themselves
+            ours = isinstance(error, SurgeryError)
+            self.note(str(error) if ours else words(error), MAKESHIFT)
+            return None
+
+    def note(self, why: str, name: str | None = None) -> None:
         """Something ran plainly that an evaluator should have run."""
-        note = f"not {self._names[0]}: {why}" if self._names else why
+        name = name or next(iter(self._names), None)
+        note = f"not {name}: {why}" if name else why
         if note not in self.notes:
             self.notes.append(note)
 
@@ -163,14 +211,21 @@ class Together:
         if self._checked:
             raise BackendError(self._checked[0])
 
-    def _evaluated(self, batch: Any, number: int, wanted: Collection[int]) -> Evaluated:
+    def _made(self, name: str) -> AbstractEvaluator:
+        make = evaluator_class(name)
+        return make(self._runner.model, self._variants, **self._options)
+
+    def _evaluated(
+        self,
+        evaluator: AbstractEvaluator,
+        batch: Any,
+        number: int,
+        wanted: Collection[int],
+    ) -> Evaluated:
         runner = self._runner
-        if self._evaluator is None:
-            make = evaluator_class(self._names[0])
-            self._evaluator = make(runner.model, self._variants, **self._options)
         given = asked(runner.model, lambda: runner.forward(batch, number))
         with runner.prepared(number):
-            return self._evaluator.evaluate(
+            return evaluator.evaluate(
                 given.args, given.kwargs, wanted, _forward(runner, number)
             )
 

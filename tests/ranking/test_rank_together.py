@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import surgery
 from surgery import Engine
+from surgery.engine import _makeshift, _together
 from surgery.errors import BackendError, DataError
 from surgery.ranking import Ranking
 from surgery_backends.fused._bench import Bench
@@ -29,9 +30,14 @@ def rows(ranking: Ranking) -> list[dict[str, Any]]:
     return found
 
 
-def evaluator(ranking: Ranking) -> str:
+def plan_of(ranking: Ranking) -> dict[str, Any]:
     provenance: Any = ranking.provenance
-    return str(provenance["plan"]["evaluator"])
+    found: dict[str, Any] = provenance["plan"]
+    return found
+
+
+def evaluator(ranking: Ranking) -> str:
+    return str(plan_of(ranking)["evaluator"])
 
 
 def batches(pairs: Pair, size: int) -> list[Pair]:
@@ -184,6 +190,61 @@ def test_a_part_that_changes_nothing_is_not_said_to_reach_the_output(
 def test_a_small_sweep_is_not_worth_a_graph(model: nn.Module, pairs: Pair) -> None:
     ranking = ranked(model, batches(pairs, 50), "auto")
     assert evaluator(ranking) == "one by one"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs no preparation pays at once."""
+    monkeypatch.setattr(_makeshift, "_FORWARDS", 1)
+    monkeypatch.setattr(_makeshift, "_SECONDS", 0)
+
+
+@pytest.mark.parametrize("mode", ["zero", "resample", "noise"])
+def test_within_the_first_batch_replay_takes_over(
+    model: nn.Module,
+    pairs: Pair,
+    mode: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    data = batches(pairs, 50)
+    plain = ranked(model, data, "auto", mode=mode, metric="cross_entropy")
+    assert evaluator(plain) == "one by one"
+    request.getfixturevalue("hasty")
+    ranking = ranked(model, data, "auto", mode=mode, metric="cross_entropy")
+    assert evaluator(ranking) == "replay"
+    assert plan_of(ranking)["since"] == 0
+    assert rows(ranking) == rows(plain)
+    again = surgery.rank(
+        model,
+        data,
+        ["layer*.*", "layer*.*:branch"],
+        mode=mode,
+        metric="cross_entropy",
+        engine=Engine(plan=plan_of(ranking)),
+        progress=False,
+    )
+    assert rows(again) == rows(plain)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_pays_for_its_preparation_takes_over_from_replay(
+    model: nn.Module, pairs: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SECONDS", "_SECONDS_PER_MODULE", "_BATCHES"):
+        monkeypatch.setattr(_together, name, 0)
+    ranking = ranked(model, batches(pairs, 40), "auto", metric="cross_entropy")
+    assert evaluator(ranking) == "fused"
+    assert plan_of(ranking)["since"] == 1
+
+
+@pytest.mark.usefixtures("hasty")
+def test_where_replay_cannot_be_variants_run_by_themselves(
+    model: nn.Module, pairs: Pair
+) -> None:
+    model.register_forward_hook(lambda module, args, output: None)
+    ranking = ranked(model, batches(pairs, 50), "auto")
+    assert evaluator(ranking) == "one by one"
+    assert "not replay: " in plan_of(ranking)["notes"][0]
 
 
 def test_the_model_is_as_it_was(model: nn.Module, pairs: Pair) -> None:
