@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.sweep import folder
 from benchmarks.sweep.config import Case
 from benchmarks.sweep.minimum import flops_of, least_flops
 from benchmarks.sweep.models import make_inputs, make_model
-from benchmarks.sweep.ours import UNCOUNTED, Evaluated, ours
+from benchmarks.sweep.ours import UNCOUNTED, Evaluated, chosen, ours
 from benchmarks.sweep.parts import parts_of
 from benchmarks.sweep.peers import PEERS
 from benchmarks.sweep.rows import Row
@@ -122,7 +122,7 @@ def measure(
                 bound=least / settings.throughput / each,
                 pays=pays_after(once, each, timed.median("tuned")),
                 agrees=agreed[name],
-                note=_chosen(way) if isinstance(way, Evaluated) else "",
+                note=chosen(way.evaluator) if isinstance(way, Evaluated) else "",
             )
         )
     return rows + refused, len(timed.seconds["tuned"])
@@ -135,15 +135,6 @@ def _placed(case: Case, settings: Settings) -> tuple[nn.Module, Tensor]:
         layout: Any = {"memory_format": torch.channels_last}
         model, x = model.to(**layout), x.to(**layout)
     return model, x
-
-
-def _chosen(way: Evaluated) -> str:
-    """How many variants were computed together, if it says so, and in what layout."""
-    plan = way.plan()
-    stacks: Mapping[str, Any] = plan.get("stack", {})
-    layouts: Mapping[str, Any] = plan.get("channels_last", {})
-    laid_out = ", channels last" if any(layouts.values()) else ""
-    return f"{next(iter(stacks.values()))} stacked{laid_out}" if stacks else ""
 
 
 def _measure_folder(case: Case, settings: Settings) -> tuple[list[Row], int]:

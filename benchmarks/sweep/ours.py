@@ -100,3 +100,12 @@ def ours() -> dict[str, Callable[[Job], AbstractWay]]:
         return lambda job: Evaluated(job, name)
 
     return {"hooks": Hooks, **{name: made(name) for name in EVALUATORS}}
+
+
+def chosen(evaluator: AbstractEvaluator) -> str:
+    """How many variants it computed together, if it says so, and in what layout."""
+    plan = evaluator.plan()
+    stacks: Mapping[str, Any] = plan.get("stack", {})
+    layouts: Mapping[str, Any] = plan.get("channels_last", {})
+    laid_out = ", channels last" if any(layouts.values()) else ""
+    return f"{next(iter(stacks.values()))} stacked{laid_out}" if stacks else ""
