@@ -4,6 +4,7 @@ Pass one as `mode=`, or its name for the defaults: `mode="mean"` is
 `mode=surgery.ops.Mean()`.
 """
 
+from surgery.ops._base import AbstractDrawnValue as AbstractDrawnValue
 from surgery.ops._base import AbstractNewValue as AbstractNewValue
 from surgery.ops._base import AbstractOperation as AbstractOperation
 from surgery.ops._base import AbstractOutputOperation as AbstractOutputOperation

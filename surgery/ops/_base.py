@@ -7,7 +7,7 @@ Parameter operations act on the tensors that a component owns, before it runs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -127,3 +127,23 @@ class AbstractNewValue(ABC):
     @abstractmethod
     def __call__(self, present: Tensor) -> Tensor:
         """The new value; never changes `present`."""
+
+
+class AbstractDrawnValue(AbstractNewValue):
+    """A new value made of what is drawn at random, which is the same at every level."""
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """Says what is drawn, for tensors of one shape on one device."""
+
+    @abstractmethod
+    def draw(self, present: Tensor) -> Tensor:
+        """What is drawn."""
+
+    @abstractmethod
+    def made(self, present: Tensor, draw: Tensor) -> Tensor:
+        """The new value; changes neither of them."""
+
+    def __call__(self, present: Tensor) -> Tensor:
+        return self.made(present, self.draw(present))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self, final
@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from surgery._random import derive, seeded
 from surgery.anatomy import Component
 from surgery.errors import OperationError, ShapeMismatchError
-from surgery.ops._base import AbstractNewValue, AbstractParameterOperation
+from surgery.ops._base import (
+    AbstractDrawnValue,
+    AbstractNewValue,
+    AbstractParameterOperation,
+)
 from surgery.ops._graded import AbstractGraded, require_share
 from surgery.ops._owned import real_parameters
 
@@ -67,16 +71,29 @@ class Flip(AbstractParameterOperation, AbstractGraded):
         self, model: nn.Module, component: Component, seed: int
     ) -> Mapping[Tensor, AbstractNewValue]:
         return {
-            tensor: Each(partial(self._flipped, seed=derive(seed, "flip", name)))
+            tensor: _Flipped(self.share, derive(seed, "flip", name))
             for name, tensor in real_parameters(model, component).items()
         }
 
-    def _flipped(self, present: Tensor, seed: int) -> Tensor:
+
+@final
+@dataclass(frozen=True)
+class _Flipped(AbstractDrawnValue):
+    share: float
+    seed: int
+
+    @property
+    def key(self) -> Hashable:
+        return "flip", self.seed
+
+    def draw(self, present: Tensor) -> Tensor:
+        """One order for every level: what turns at one turns at the next."""
         count, device = present.numel(), present.device
-        generator = torch.Generator(device).manual_seed(seed)
-        # One order for every level: what turns at one turns at the next.
-        order = torch.randperm(count, generator=generator, device=device)
-        chosen = order[: round(self.share * count)]
+        generator = torch.Generator(device).manual_seed(self.seed)
+        return torch.randperm(count, generator=generator, device=device)
+
+    def made(self, present: Tensor, draw: Tensor) -> Tensor:
+        chosen = draw[: round(self.share * present.numel())]
         new = present.flatten().clone()
         new[chosen] = -new[chosen]
         return new.view(present.shape)

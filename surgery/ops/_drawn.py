@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from typing import final
 
 from torch import Tensor, nn
 
 from surgery.anatomy import Component
-from surgery.ops._base import AbstractNewValue, AbstractOperation
+from surgery.ops._base import AbstractDrawnValue, AbstractNewValue, AbstractOperation
 from surgery.ops._parameters import new_values
 
 Values = Mapping[Tensor, AbstractNewValue]
@@ -20,18 +21,22 @@ class Drawn:
 
     A sweep needs every new value once per batch. Hundreds of variants with weights of
     their own would take hundreds of models' memory: values are kept as long as they fit
-    a number of bytes, and the others are made anew each time, from their seeds.
+    a number of bytes, and the others are made anew each time, from their seeds. Where
+    variants at several levels are made of the same random numbers, it is these that are
+    kept.
 
     Args:
         budget: That number of bytes.
     """
 
     def __init__(self, budget: int) -> None:
-        self.left = budget
+        self._left = budget
         # With the operation, whose id is part of the key, kept alive.
         self._known: dict[
             tuple[int, str, int], tuple[AbstractOperation, dict[Tensor, Kept]]
         ] = {}
+        self._users: Counter[Hashable] = Counter()
+        self._draws: dict[Hashable, Tensor] = {}
 
     def values(
         self,
@@ -46,7 +51,32 @@ class Drawn:
             made = new_values(operation, model, component, seed)
             kept = {tensor: Kept(value, self) for tensor, value in made.items()}
             self._known[key] = operation, kept
+            drawn = (v for v in made.values() if isinstance(v, AbstractDrawnValue))
+            self._users.update(value.key for value in drawn)
         return self._known[key][1]
+
+    def is_shared(self, value: AbstractNewValue) -> bool:
+        """Whether other values are made of the same draw."""
+        return isinstance(value, AbstractDrawnValue) and self._users[value.key] > 1
+
+    def made(self, value: AbstractNewValue, present: Tensor) -> Tensor:
+        """The new value; of a draw that is kept, if others are made of it too."""
+        if not isinstance(value, AbstractDrawnValue):
+            return value(present)
+        key = value.key, present.shape, present.device
+        draw = self._draws.get(key)
+        if draw is None:
+            draw = value.draw(present)
+            if self.is_shared(value) and self.fits(draw):
+                self._draws[key] = draw
+        return value.made(present, draw)
+
+    def fits(self, tensor: Tensor) -> bool:
+        """Whether a tensor can be kept; if so, it is taken to be."""
+        if tensor.nbytes > self._left:
+            return False
+        self._left -= tensor.nbytes
+        return True
 
 
 @final
@@ -61,9 +91,9 @@ class Kept(AbstractNewValue):
     def __call__(self, present: Tensor) -> Tensor:
         if self._made is not None:
             return self._made
-        new = self._value(present)
-        # What is there anyhow takes no more memory.
-        if not self._value.held and new.nbytes <= self._drawn.left:
-            self._drawn.left -= new.nbytes
+        new = self._drawn.made(self._value, present)
+        # What is there anyhow takes no more memory; what draws are kept for is quick.
+        kept = self._value.held or self._drawn.is_shared(self._value)
+        if not kept and self._drawn.fits(new):
             self._made = new
         return new

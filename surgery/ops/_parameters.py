@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
@@ -12,6 +12,7 @@ from surgery._random import derive
 from surgery.anatomy import Component
 from surgery.errors import OperationError, ShapeMismatchError
 from surgery.ops._base import (
+    AbstractDrawnValue,
     AbstractNewValue,
     AbstractOperation,
     AbstractOutputOperation,
@@ -112,11 +113,27 @@ class _Applied(AbstractNewValue):
     seed: int
 
     def __call__(self, present: Tensor) -> Tensor:
-        if isinstance(self.operation, Noise):
-            everywhere = tuple(range(present.ndim))
-            return present + self.operation.draw(present, self.seed, everywhere)
         firing = Firing(self.component, seed=self.seed)
         return self.operation.apply(present, firing).tensor
+
+
+@final
+@dataclass(frozen=True)
+class _Noisy(AbstractDrawnValue):
+    """Noise added to a parameter."""
+
+    noise: Noise
+    seed: int
+
+    @property
+    def key(self) -> Hashable:
+        return "noise", self.noise.distribution, self.seed
+
+    def draw(self, present: Tensor) -> Tensor:
+        return self.noise.numbers(present, self.seed)
+
+    def made(self, present: Tensor, draw: Tensor) -> Tensor:
+        return self.noise.added(present, draw)
 
 
 def new_values(
@@ -134,11 +151,11 @@ def new_values(
         return operation.values(model, component, seed)
     if not isinstance(operation, AbstractOutputOperation):
         raise OperationError(f"mode={operation.mode!r} does not change values")
-    return {
-        tensor: _Applied(operation, component, derive(seed, "parameter", name))
-        for name, tensor in found.items()
-        if takes(operation, tensor)
-    }
+    taken = {t: name for name, t in found.items() if takes(operation, t)}
+    seeds = {t: derive(seed, "parameter", name) for t, name in taken.items()}
+    if isinstance(operation, Noise):
+        return {tensor: _Noisy(operation, seeds[tensor]) for tensor in taken}
+    return {t: _Applied(operation, component, seeds[t]) for t in taken}
 
 
 def _fixed(

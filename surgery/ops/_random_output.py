@@ -68,13 +68,18 @@ class Noise(AbstractOutputOperation, AbstractGraded):
 
     def draws(self, output: Tensor, firing: Firing) -> tuple[Tensor]:
         """A number of mean 0 and variance 1 for each of the output's."""
-        return (self._numbers(output, firing.seed),)
+        return (self.numbers(output, firing.seed),)
 
     def draw(self, like: Tensor, seed: int, over: tuple[int, ...]) -> Tensor:
         """Noise for a tensor, relative to its root mean square over axes `over`."""
-        return self._scaled(self._numbers(like, seed), like, over)
+        return self._scaled(self.numbers(like, seed), like, over)
 
-    def _numbers(self, like: Tensor, seed: int) -> Tensor:
+    def added(self, present: Tensor, numbers: Tensor) -> Tensor:
+        """A parameter with these numbers added, relative to its root mean square."""
+        noise = self._scaled(numbers, present, tuple(range(present.ndim)))
+        return noise.add_(present)
+
+    def numbers(self, like: Tensor, seed: int) -> Tensor:
         """A number of mean 0 and variance 1 for each of a tensor's."""
         generator = torch.Generator(like.device).manual_seed(seed)
         draws = torch.randn if self.distribution == "gaussian" else torch.rand

@@ -220,5 +220,62 @@ def test_values_are_made_once_while_they_fit_and_anew_beyond() -> None:
         for tensor, value in values.items():
             assert torch.equal(value(tensor), tensor + 1)
     assert made == [216, 8, 8, 8]
-    assert drawn.left == 0
+    assert not drawn.fits(torch.zeros(1))
     assert drawn.values(operation, model, component, 1) is not values
+
+
+LEVELS = (0.1, 0.3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("operations", "drawing"),
+    [
+        ([ops.Noise(x, on="parameters") for x in LEVELS], "randn"),
+        (
+            [
+                ops.Noise(x, on="parameters", distribution="uniform", relative=False)
+                for x in LEVELS
+            ],
+            "rand",
+        ),
+        ([ops.Flip(x) for x in LEVELS], "randperm"),
+    ],
+)
+@pytest.mark.parametrize("room", [0, 10_000])
+def test_levels_share_what_is_drawn_for_them(
+    operations: list[ops.AbstractOperation],
+    drawing: str,
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = net()
+    (component,) = resolve_group(model, "0")
+    alone = [Drawn(0).values(o, model, component, 0) for o in operations]
+    expected = [{t: v(t) for t, v in values.items()} for values in alone]
+    draws: list[int] = []
+    draw = getattr(torch, drawing)
+
+    def counted(*args: Any, **kwargs: Any) -> Tensor:
+        draws.append(1)
+        drawn: Tensor = draw(*args, **kwargs)
+        return drawn
+
+    monkeypatch.setattr(torch, drawing, counted)
+    drawn = Drawn(room)
+    together = [drawn.values(o, model, component, 0) for o in operations]
+    for _ in range(2):
+        for values, wanted in zip(together, expected, strict=True):
+            for tensor, value in values.items():
+                assert torch.equal(value(tensor), wanted[tensor])
+    parameters = len(expected[0])
+    assert parameters == 2
+    assert len(draws) == (parameters if room else 2 * len(LEVELS) * parameters)
+
+
+def test_a_single_level_keeps_its_values() -> None:
+    model = net()
+    (component,) = resolve_group(model, "0")
+    drawn = Drawn(10_000)
+    values = drawn.values(ops.Noise(on="parameters"), model, component, 0)
+    for tensor, value in values.items():
+        assert value(tensor) is value(tensor)
