@@ -63,8 +63,8 @@ CLAIM = Claim(
             0.15,
         ),
     ),
-    remark="The block that changes to the last resolution is a peak in two seeds (0.06 and "
-    "0.15 lost, at most 0.01 around it), the one that changes to the second in "
+    remark="The block that changes to the last resolution is a peak in two seeds (0.06 "
+    "and 0.15 lost, at most 0.01 around it), the one that changes to the second in "
     "none; and the first one or two blocks of all lose far more (0.43 to 0.79), "
     "with which the means compare. No stage can be done without: in the first seed "
     "accuracy is 0.39 without both later stages, but within a stage nearly any "
