@@ -159,9 +159,8 @@ def _sizes(net: Trained, seed: int) -> tuple[list[float], list[float]]:
         progress=False,
     )
     exact = {row.component: row.value**0.5 for row in ranking}
-    return [slopes[name] for name in sorted(exact)], [
-        exact[name] for name in sorted(exact)
-    ]
+    names = sorted(exact)
+    return [slopes[name] for name in names], [exact[name] for name in names]
 
 
 def draw(found: Sequence[Measured]) -> Figure:

@@ -59,7 +59,7 @@ class FusedEvaluator(AbstractEvaluator):
         self._model = model
         self._trials = trials
         budget = default_budget(model) if memory_budget is None else memory_budget
-        self._bench = Bench(model, trials, heap_within(budget))
+        self._bench = Bench(model, trials, heap_within(budget, model))
         self._planner = Planner(
             self._bench, budget, 1 if alike else None, choices_of(plan or {})
         )

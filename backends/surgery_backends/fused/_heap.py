@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import final
 
+from torch import nn
+
 _STATM = Path("/proc/self/statm")
 _MOST = 3 / 4
 """Of the budget: beyond it, memory is given back."""
@@ -68,10 +70,14 @@ class Heap:
             self._limit = max(self._most, left + self._step)
 
 
-def heap_within(budget: int) -> Heap | None:
-    """A heap of this process; none where the system has no way to see or do it."""
+def heap_within(budget: int, model: nn.Module) -> Heap | None:
+    """A heap of this process; none where the system has no way to see or do it.
+
+    Nor for a model elsewhere: the budget is then none of this memory.
+    """
     give_back = _trim()
-    if give_back is None or not _STATM.exists():
+    here = all(parameter.device.type == "cpu" for parameter in model.parameters())
+    if give_back is None or not here or not _STATM.exists():
         return None
     return Heap(budget, _resident, give_back)
 

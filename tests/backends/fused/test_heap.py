@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from torch import nn
 
 from surgery_backends.fused._heap import Heap, heap_within
 from surgery_backends.fused._tape import Tape
@@ -98,10 +99,14 @@ def test_a_tape_tells_of_new_memory_and_not_of_views() -> None:
 
 
 def test_what_the_system_has_is_seen_and_given_back() -> None:
-    heap = heap_within(2**20)
+    heap = heap_within(2**20, nn.Linear(2, 2))
     if heap is None:
         pytest.skip("the system does not tell, or its C library cannot")
     heap.begin()
     kept = torch.zeros(2**22)
     heap.took(kept.nbytes)
     assert kept.sum() == 0
+
+
+def test_a_budget_of_another_memory_is_not_the_heaps() -> None:
+    assert heap_within(2**20, nn.Linear(2, 2, device="meta")) is None
